@@ -1,0 +1,55 @@
+"""What an exchange is made of, as it is defined once and logged: assets, markets, accounts, keys.
+
+All are frozen; the engine, the wire and the tools share the very same objects. Numbers are integers in the units said
+beside each field. (msgspec drops class keywords in compiled modules, so this module stays uncompiled.)
+"""
+
+from msgspec import Struct
+
+
+class Asset(Struct, frozen=True, gc=False, array_like=True):
+    """Something that can be owned. One engine unit is 10**-scale of it."""
+
+    name: str
+    scale: int  # 0..9
+
+
+class Market(Struct, frozen=True, gc=False, array_like=True):
+    """A pair of assets that can be exchanged, with its price grid, filters and fees.
+
+    One tick is tick / 10**tick_scale whole quote assets per whole base asset; one lot is `lot` engine units of the
+    base asset. A trade of `lots` at `ticks` is worth ticks * lots * tick_value engine units of the quote asset, and a
+    market whose tick_value is not a whole number is refused.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick: int
+    tick_scale: int  # 0..18
+    lot: int  # base engine units
+    min_quantity: int  # lots
+    max_quantity: int  # lots
+    min_notional: int  # quote engine units
+    max_open_orders: int  # per account
+    maker_fee: int  # parts per million of the notional
+    taker_fee: int  # parts per million of the notional
+    collar: int  # how far a market order may go from the best opposite price, parts per million
+    self_trade: int  # the default of terms.SELF_TRADE_MODES
+
+
+class Account(Struct, frozen=True, gc=False, array_like=True):
+    """Whoever owns balances and orders. Account 0 is the house."""
+
+    account: int
+    name: str
+
+
+class Key(Struct, frozen=True, gc=False, array_like=True):
+    """An API key. `public_key` is hex Ed25519, 64 characters."""
+
+    key: int
+    name: str
+    account: int
+    permissions: int  # bits of terms.PERMISSIONS
+    public_key: str

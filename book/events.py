@@ -1,0 +1,134 @@
+"""What the engine says happened: one frozen struct per event, and `Rejected` where nothing did.
+
+Events are a pure function of state, command, sequence and time. They feed replies, market data and the rolling digest,
+so whatever is in one must be the same after every replay. Quantities in lots, prices in ticks, amounts and fees in
+engine units of the quote asset, times in nanoseconds since 1970. (Uncompiled, as is every module that defines structs.)
+"""
+
+from msgspec import Struct
+
+from book.definitions import Account, Asset, Key, Market
+
+
+class _Event(Struct, frozen=True, gc=False, array_like=True, tag_field="kind"):
+    pass
+
+
+class OrderView(Struct, frozen=True, gc=False, array_like=True):
+    """An order as it stands at one moment, complete enough to show to its owner."""
+
+    order_id: int
+    account: int
+    symbol: str
+    client_order_id: str
+    side: int
+    type: int
+    time_in_force: int
+    price: int  # ticks; 0 for MARKET
+    quantity: int  # lots, as entered; for a MARKET order by amount, what was executed
+    quote_quantity: int  # quote units, as entered; 0 when by quantity
+    executed: int  # lots
+    executed_quote: int  # quote units
+    status: int  # terms.ORDER_STATES
+    created_ns: int
+    updated_ns: int
+
+
+class OrderAccepted(_Event, frozen=True, tag=1):
+    """An order entered. Its fills and its end, if any, are the next events of the same command."""
+
+    order: OrderView
+
+
+class Trade(_Event, frozen=True, tag=2):
+    """A maker and a taker exchanged `quantity` at the maker's price."""
+
+    symbol: str
+    trade_id: int  # from 1 in each market
+    price: int
+    quantity: int
+    notional: int  # quote units
+    taker_side: int
+    maker_order_id: int
+    taker_order_id: int
+    maker_account: int
+    taker_account: int
+    maker_fee: int  # quote units
+    taker_fee: int  # quote units
+
+
+class OrderReduced(_Event, frozen=True, tag=3):
+    """Self-trade prevention took `quantity` off an order that lives on."""
+
+    order_id: int
+    quantity: int
+    order: OrderView
+
+
+class OrderClosed(_Event, frozen=True, tag=4):
+    """An order ended: FILLED, CANCELED, EXPIRED or EXPIRED_IN_MATCH, as it stood then."""
+
+    order: OrderView
+
+
+class AssetDefined(_Event, frozen=True, tag=32):
+    """An asset is known from now on."""
+
+    asset: Asset
+
+
+class MarketDefined(_Event, frozen=True, tag=33):
+    """A market is open from now on."""
+
+    market: Market
+
+
+class AccountDefined(_Event, frozen=True, tag=34):
+    """An account is known from now on."""
+
+    account: Account
+
+
+class KeyDefined(_Event, frozen=True, tag=35):
+    """A key may act from now on."""
+
+    key: Key
+
+
+class Credited(_Event, frozen=True, tag=48):
+    """A deposit was credited; `receipt` is the sequence number of the command that did it."""
+
+    deposit_id: str
+    account: int
+    asset: str
+    amount: int
+    receipt: int
+
+
+Event = (
+    OrderAccepted
+    | Trade
+    | OrderReduced
+    | OrderClosed
+    | AssetDefined
+    | MarketDefined
+    | AccountDefined
+    | KeyDefined
+    | Credited
+)
+
+
+class Rejected(Struct, frozen=True, gc=False, array_like=True):
+    """A command or query the engine refused; nothing changed.
+
+    `field`, `value` and `limit` say what was wrong, in the command's own words and units ('' and 0 where they do not
+    apply); the wire puts them into a sentence. `ref` is the id of the earlier thing that stands in the way: the first
+    order's id for DUPLICATE_CLIENT_ORDER_ID, the receipt for a deposit credited before.
+    """
+
+    code: int  # book.codes
+    reason: str = ""
+    field: str = ""
+    value: int = 0
+    limit: int = 0
+    ref: int = 0

@@ -1,0 +1,89 @@
+"""What can be asked of the engine without changing it, and the answers. Reads are not logged.
+
+Answers are copies: they stay true to the moment they were taken at, however the engine goes on. (Uncompiled, as is
+every module that defines structs.)
+"""
+
+from msgspec import Struct
+
+from book.definitions import Account, Asset, Key, Market
+from book.events import OrderView
+
+
+class OrderStatus(Struct, frozen=True, gc=False):
+    """One order of the account, by either id (order_id 0: by client_order_id). Answer: OrderView."""
+
+    account: int
+    symbol: str
+    order_id: int = 0
+    client_order_id: str = ""
+
+
+class OpenOrders(Struct, frozen=True, gc=False):
+    """The account's open orders, oldest first, in one market or (symbol empty) in all. Answer: list[OrderView]."""
+
+    account: int
+    symbol: str = ""
+
+
+class Balances(Struct, frozen=True, gc=False):
+    """What the account owns. Answer: list[Balance], in the order assets were defined, zero balances left out."""
+
+    account: int
+
+
+class Depth(Struct, frozen=True, gc=False):
+    """The best `limit` price levels of each side. Answer: DepthView."""
+
+    symbol: str
+    limit: int = 100
+
+
+class Logon(Struct, frozen=True, gc=False):
+    """The key of this name, as it may act now. Answer: Key, or Rejected REJECTED_KEY."""
+
+    key_name: str
+
+
+class Directory(Struct, frozen=True, gc=False):
+    """Everything that is defined. Answer: DirectoryView."""
+
+
+Query = OrderStatus | OpenOrders | Balances | Depth | Logon | Directory
+
+
+class Balance(Struct, frozen=True, gc=False):
+    """One asset of one account, engine units."""
+
+    asset: str
+    available: int
+    held: int
+
+
+class DepthView(Struct, frozen=True, gc=False):
+    """Price levels best first, (ticks, lots shown) each; `seq` counts the changes of this book."""
+
+    symbol: str
+    seq: int
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
+
+
+class MarketStatus(Struct, frozen=True, gc=False):
+    """A market and its state (terms.MARKET_STATES) at this moment."""
+
+    market: Market
+    state: int
+    open_orders: int
+
+
+class DirectoryView(Struct, frozen=True, gc=False):
+    """Assets, markets, accounts and keys in the order they were defined."""
+
+    assets: list[Asset]
+    markets: list[MarketStatus]
+    accounts: list[Account]
+    keys: list[Key]
+
+
+Answer = OrderView | list[OrderView] | list[Balance] | DepthView | Key | DirectoryView

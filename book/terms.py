@@ -1,0 +1,81 @@
+"""The words of the engine: small integer codes for sides, order types and so on, with their names on the wire.
+
+Commands, events and the engine's state carry the integers, because they are cheap to compare, to log and to compile;
+the wire and the tools turn them into the names. A code, once released, never changes its meaning: it is in the log.
+"""
+
+from typing import Final
+
+# Every stored amount, price and quantity fits a signed 64-bit integer.
+MAX_INT: Final = 2**63 - 1
+
+# One million parts per million: the denominator of every rate.
+PPM: Final = 1_000_000
+
+# Sides.
+BUY: Final = 1
+SELL: Final = 2
+
+# Order types.
+LIMIT: Final = 1
+MARKET: Final = 2
+
+# Times in force.
+GTC: Final = 1
+IOC: Final = 2
+FOK: Final = 3
+
+# Self-trade prevention; MARKET_DEFAULT on an order means 'as the market says'.
+MARKET_DEFAULT: Final = 0
+NONE: Final = 1
+EXPIRE_TAKER: Final = 2
+EXPIRE_MAKER: Final = 3
+EXPIRE_BOTH: Final = 4
+DECREMENT: Final = 5
+
+# Order states.
+NEW: Final = 1
+PARTIALLY_FILLED: Final = 2
+FILLED: Final = 3
+CANCELED: Final = 4
+EXPIRED: Final = 5
+EXPIRED_IN_MATCH: Final = 6
+REJECTED: Final = 7
+
+# Market states.
+TRADING: Final = 1
+POST_ONLY: Final = 2
+CANCEL_ONLY: Final = 3
+HALT: Final = 4
+
+# Permissions of a key, one bit each.
+READ: Final = 1
+TRADE: Final = 2
+WITHDRAW: Final = 4
+
+SIDES: Final[dict[int, str]] = {BUY: "BUY", SELL: "SELL"}
+ORDER_TYPES: Final[dict[int, str]] = {LIMIT: "LIMIT", MARKET: "MARKET"}
+TIMES_IN_FORCE: Final[dict[int, str]] = {GTC: "GTC", IOC: "IOC", FOK: "FOK"}
+SELF_TRADE_MODES: Final[dict[int, str]] = {
+    NONE: "NONE",
+    EXPIRE_TAKER: "EXPIRE_TAKER",
+    EXPIRE_MAKER: "EXPIRE_MAKER",
+    EXPIRE_BOTH: "EXPIRE_BOTH",
+    DECREMENT: "DECREMENT",
+}
+ORDER_STATES: Final[dict[int, str]] = {
+    NEW: "NEW",
+    PARTIALLY_FILLED: "PARTIALLY_FILLED",
+    FILLED: "FILLED",
+    CANCELED: "CANCELED",
+    EXPIRED: "EXPIRED",
+    EXPIRED_IN_MATCH: "EXPIRED_IN_MATCH",
+    REJECTED: "REJECTED",
+}
+MARKET_STATES: Final[dict[int, str]] = {
+    TRADING: "TRADING",
+    POST_ONLY: "POST_ONLY",
+    CANCEL_ONLY: "CANCEL_ONLY",
+    HALT: "HALT",
+}
+PERMISSIONS: Final[dict[int, str]] = {READ: "read", TRADE: "trade", WITHDRAW: "withdraw"}

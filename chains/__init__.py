@@ -1,0 +1,1 @@
+"""Bitcoin and Ethereum: nodes, scanners, wallets and the state machines of deposits and withdrawals."""

@@ -1,0 +1,1 @@
+"""What is on disk: the request log and everything that is kept beside it."""
