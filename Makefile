@@ -1,0 +1,65 @@
+# The two commands a newcomer needs: `make run` and `make test`. Everything is installed into .venv, nothing elsewhere.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help run test check soak bench format lint lock clean
+
+help:
+	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
+	@echo "make test    everything: format, lint, types, import rules, all tests (minutes)"
+	@echo "make check   the same without the tests that start real processes (under 90 s)"
+	@echo "make soak    all tests with the large counts (long)"
+	@echo "make bench   the published benchmarks"
+	@echo "make format  put the code into its one format"
+
+run: $(VENV)/installed-run
+	@$(BIN)/tallystick demo --data ./demo-data
+
+test: lint
+	@$(BIN)/pytest
+
+check: lint
+	@$(BIN)/pytest -m "not process"
+
+soak: lint
+	@TALLYSTICK_SOAK=1 $(BIN)/pytest --timeout 36000 $(SOAK_ARGS)
+
+bench: $(VENV)/installed-dev
+	@$(BIN)/python -m bench
+
+lint: $(VENV)/installed-dev
+	@$(BIN)/ruff format --check --quiet . || { echo "make: some files are not in format; 'make format' mends it"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/installed-dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock:  # new versions within pyproject.toml's ranges, with hashes
+	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet pip-tools
+	build/lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements/run.txt pyproject.toml
+	build/lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra dev -o requirements/dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Tallystick needs Python 3.11 or newer; name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "make: creating $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	@echo "make: installing what the exchange needs into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps -e .
+	@touch $@
+
+$(VENV)/installed-dev: requirements/dev.txt $(VENV)/installed-run
+	@echo "make: installing what the tests need into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
