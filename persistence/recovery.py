@@ -1,0 +1,190 @@
+"""Opening a log after whatever happened: finding where it goes on, and judging what a power cut may have left there.
+
+Theory of operation
+-------------------
+A frame is answered only after its sync, and the next frame is written only after that. So of all that is in the log, at
+most the very last frame can be half on disk, and if it is, it was never answered: it may go. Anything else that is not
+as it was written is damage to what was promised, and the only honest answer is to stop and touch nothing.
+
+The whole difficulty is to tell a torn last frame from a rotten one. Sectors of 512 bytes reach the disk whole or not at
+all, their place was zero before, and by construction the part of a frame in any sector holds at least five non-zero
+bytes (docs/reqlog-format.md). Hence: if one part of the bad frame is all zero, a sector never arrived, the sync never
+returned, and nobody was answered. If every part is there, all of it may have arrived and been answered, so we stop.
+
+The whole log is walked before the first byte is repaired, so that damage further up stops us with every file as it was.
+Every repair may be cut off by the next crash and simply begins again: the torn bytes are kept first, and zeroing some
+of a torn frame's sectors leaves it torn.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from attrs import frozen
+
+from persistence import codec
+from persistence.segments import FOLDER, BadFrame, LogReader, Position, Segment, segments, zero_from
+from persistence.storage import Disk
+
+# Where the next segment's room waits.
+PREALLOCATED: Final = f"{FOLDER}/next.prealloc"
+
+_SMALLEST_FRAME: Final = codec.FRAME_HEADER_BYTES + codec.ALIGNMENT
+
+Progress = Callable[[int, int], None]
+
+_log = structlog.get_logger(__name__)
+
+
+@frozen(slots=True)
+class Recovered:
+    """Where the log goes on. All of it is on disk."""
+
+    segment: Segment
+    position: Position
+    offset: int
+
+    @property
+    def has_records(self) -> bool:
+        """Whether the segment holds a numbered record."""
+        return self.position.next_seq > self.segment.header.first_seq
+
+
+@frozen(slots=True)
+class _Findings:
+    """Where the log ends and what is to be repaired there. Nothing has been touched yet."""
+
+    segment: Segment
+    position: Position
+    offset: int
+    torn: bytes  # what there is of a frame that never got to the disk in full
+    successor: Segment | None  # begun when the power went, its predecessor not sealed yet
+
+
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
+
+
+def recover(
+    disk: Disk, *, engine_version: int, covered_seq: int = 0, progress: Progress = no_progress
+) -> Recovered | None:
+    """Find where the log goes on, repairing a torn tail; None when there is no log yet.
+
+    What a snapshot holds, up to `covered_seq`, is not looked at. `progress(done, total)` is in bytes. Raises Damaged,
+    Unreadable or NewerFormat, every file as it was.
+    """
+    found = segments(disk, covered_seq=covered_seq, engine_version=engine_version)
+    if not found:
+        return None
+    findings = _walk(disk, found, progress)
+    if findings.torn:
+        _keep_and_zero(disk, findings)
+    if findings.successor is not None:
+        disk.rename(findings.successor.path, PREALLOCATED)
+    disk.sync_folder(FOLDER)
+    # A killed process may have left writes unsynced, but only in the last two: a seal, and frames behind it.
+    for segment in found[-2:]:
+        if segment is not findings.successor:
+            _sync(disk, segment)
+    return Recovered(findings.segment, findings.position, findings.offset)
+
+
+def _walk(disk: Disk, found: list[Segment], progress: Progress) -> _Findings:
+    """Prove every frame up to the end of the log, and judge that end."""
+    sizes = [disk.size(segment.path) for segment in found]
+    reader = LogReader()
+    for index, segment in enumerate(found):
+        progress(sum(sizes[:index]), sum(sizes))
+        data = disk.read(segment.path)
+        torn = b""
+        try:
+            for _ in reader.frames(segment, data):
+                pass
+        except BadFrame as bad:
+            torn = torn_remains(data, bad)
+            if not torn or reader.sealed or not _ends_with(disk, found, index):
+                raise
+        if reader.position is not None and not reader.sealed and _ends_with(disk, found, index):
+            findings = _Findings(segment, reader.position, reader.offset, torn, next(iter(found[index + 1 :]), None))
+            _must_be_consistent(findings, len(data))
+            return findings
+    raise found[-1].damaged(reader.offset, "the segment is sealed, but the one that must follow it is missing")
+
+
+def _ends_with(disk: Disk, found: list[Segment], index: int) -> bool:
+    """Whether the log may end in this segment: it is the last, or only a successor without any frame follows."""
+    rest = found[index + 1 :]
+    return not rest or (len(rest) == 1 and zero_from(disk.read(rest[0].path), codec.SEGMENT_HEADER_BYTES))
+
+
+def _must_be_consistent(findings: _Findings, size: int) -> None:
+    segment, successor = findings.segment, findings.successor
+    if size != segment.header.size:
+        raise segment.damaged(size, f"the file has {size} bytes instead of {segment.header.size}")
+    if successor is not None and successor.header.first_seq != findings.position.next_seq:
+        what = f"it begins at {successor.header.first_seq}, but the log before it ends at {findings.position.next_seq}"
+        raise successor.damaged(40, what)
+
+
+# The torn tail --------------------------------------------------------------------------------------------------------
+
+
+def torn_remains(data: bytes, bad: BadFrame) -> bytes:
+    """What there is of the last frame if it is provably torn; nothing if it may be damaged. `data`: the file."""
+    if not bad.incomplete or _valid_header_behind(data, bad.offset):
+        return b""
+    written = _end_of_content(data)
+    if bad.header is not None:
+        end = bad.offset + codec.FRAME_HEADER_BYTES + bad.header.length
+        longest = end
+    else:
+        end = max(written, bad.offset + _SMALLEST_FRAME)
+        longest = bad.offset + codec.FRAME_HEADER_BYTES + codec.MAX_PAYLOAD_BYTES
+    if written > longest or not _has_zero_sector(data, bad.offset, end):
+        return b""
+    return data[bad.offset : end]
+
+
+def _valid_header_behind(data: bytes, offset: int) -> bool:
+    at = data.find(codec.FRAME_MAGIC, offset + 1)
+    while at >= 0:
+        if at % codec.ALIGNMENT == 0 and codec.decode_frame_header(data, at) is not None:
+            return True
+        at = data.find(codec.FRAME_MAGIC, at + 1)
+    return False
+
+
+def _end_of_content(data: bytes) -> int:
+    """Offset behind the last non-zero byte, rounded up to where a frame may end."""
+    content = len(data.rstrip(b"\0"))
+    return content + -content % codec.ALIGNMENT
+
+
+def _has_zero_sector(data: bytes, begin: int, end: int) -> bool:
+    """Whether of any sector the part within [begin, end) is all zero."""
+    cuts = [begin, *range(begin - begin % codec.SECTOR_BYTES + codec.SECTOR_BYTES, end, codec.SECTOR_BYTES), end]
+    return any(not any(data[a:b]) for a, b in itertools.pairwise(cuts))
+
+
+def _keep_and_zero(disk: Disk, findings: _Findings) -> None:
+    path, offset, torn = findings.segment.path, findings.offset, findings.torn
+    kept = _free_name(disk, f"{path}.{offset}.torn")
+    disk.write_file(kept, torn)
+    file = disk.open(path)
+    file.write_at(offset, bytes(len(torn)))
+    file.datasync()
+    file.close()
+    _log.warning("reqlog: kept and removed a torn last frame", file=path, offset=offset, bytes=len(torn), kept=kept)
+
+
+def _free_name(disk: Disk, path: str) -> str:
+    """The path, or the first of path.2, path.3 … that is free: what an interrupted repair has kept stays."""
+    names = itertools.chain([path], (f"{path}.{n}" for n in itertools.count(2)))
+    return next(name for name in names if not disk.exists(name))
+
+
+def _sync(disk: Disk, segment: Segment) -> None:
+    file = disk.open(segment.path)
+    file.datasync()
+    file.close()
