@@ -17,14 +17,23 @@ of a torn frame's sectors leaves it torn.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 from attrs import frozen
 
 from persistence import codec
-from persistence.segments import FOLDER, BadFrame, LogReader, Position, Segment, segments, zero_from
+from persistence.segments import (
+    FOLDER,
+    BadFrame,
+    LogReader,
+    Position,
+    Segment,
+    after,
+    segments,
+    zero_from,
+)
 from persistence.storage import Disk
 
 # Where the next segment's room waits.
@@ -32,9 +41,14 @@ PREALLOCATED: Final = f"{FOLDER}/next.prealloc"
 
 _SMALLEST_FRAME: Final = codec.FRAME_HEADER_BYTES + codec.ALIGNMENT
 
+# Called with the bytes done, and in all.
 Progress = Callable[[int, int], None]
 
-_log = structlog.get_logger(__name__)
+_log = structlog.get_logger("reqlog")
+
+
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
 
 
 @frozen(slots=True)
@@ -62,19 +76,15 @@ class _Findings:
     successor: Segment | None  # begun when the power went, its predecessor not sealed yet
 
 
-def no_progress(done: int, total: int) -> None:
-    """Show nothing."""
-
-
 def recover(
     disk: Disk, *, engine_version: int, covered_seq: int = 0, progress: Progress = no_progress
 ) -> Recovered | None:
     """Find where the log goes on, repairing a torn tail; None when there is no log yet.
 
-    What a snapshot holds, up to `covered_seq`, is not looked at. `progress(done, total)` is in bytes. Raises Damaged,
-    Unreadable or NewerFormat, every file as it was.
+    Segments that a snapshot covers, up to `covered_seq`, are not walked. Raises Damaged, Unreadable or NewerFormat,
+    every file as it was.
     """
-    found = segments(disk, covered_seq=covered_seq, engine_version=engine_version)
+    found = after(segments(disk, engine_version=engine_version), covered_seq)
     if not found:
         return None
     findings = _walk(disk, found, progress)
@@ -90,7 +100,7 @@ def recover(
     return Recovered(findings.segment, findings.position, findings.offset)
 
 
-def _walk(disk: Disk, found: list[Segment], progress: Progress) -> _Findings:
+def _walk(disk: Disk, found: Sequence[Segment], progress: Progress) -> _Findings:
     """Prove every frame up to the end of the log, and judge that end."""
     sizes = [disk.size(segment.path) for segment in found]
     reader = LogReader()
@@ -112,7 +122,7 @@ def _walk(disk: Disk, found: list[Segment], progress: Progress) -> _Findings:
     raise found[-1].damaged(reader.offset, "the segment is sealed, but the one that must follow it is missing")
 
 
-def _ends_with(disk: Disk, found: list[Segment], index: int) -> bool:
+def _ends_with(disk: Disk, found: Sequence[Segment], index: int) -> bool:
     """Whether the log may end in this segment: it is the last, or only a successor without any frame follows."""
     rest = found[index + 1 :]
     return not rest or (len(rest) == 1 and zero_from(disk.read(rest[0].path), codec.SEGMENT_HEADER_BYTES))
@@ -175,7 +185,9 @@ def _keep_and_zero(disk: Disk, findings: _Findings) -> None:
     file.write_at(offset, bytes(len(torn)))
     file.datasync()
     file.close()
-    _log.warning("reqlog: kept and removed a torn last frame", file=path, offset=offset, bytes=len(torn), kept=kept)
+    _log.warning(
+        "a torn last frame was kept aside; it was never answered", file=path, offset=offset, bytes=len(torn), kept=kept
+    )
 
 
 def _free_name(disk: Disk, path: str) -> str:

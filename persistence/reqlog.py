@@ -81,8 +81,8 @@ class Reqlog:
     ) -> "Reqlog":
         """Recover the log, or begin one; whatever is in it is on disk when this returns.
 
-        `entropy(n)` gives n random bytes. What a snapshot holds, up to `covered_seq`, is not looked at. Raises Damaged,
-        Unreadable or NewerFormat, every file as it was, or NoSpace.
+        `entropy(n)` gives n random bytes. Segments that a snapshot covers, up to `covered_seq`, are not walked. Raises
+        Damaged, Unreadable or NewerFormat, every file as it was, or NoSpace.
         """
         disk.make_folder(FOLDER)
         recovered = recover(disk, engine_version=engine_version, covered_seq=covered_seq, progress=progress)
@@ -126,9 +126,29 @@ class Reqlog:
         return Position(self._next_seq, self._chain)
 
     @property
-    def segment(self) -> Segment:
-        """The open segment: its path, number, epoch, exchange id, time of creation."""
-        return self._segment
+    def exchange_id(self) -> bytes:
+        """16 bytes, the same for ever."""
+        return self._segment.header.exchange_id
+
+    @property
+    def epoch(self) -> int:
+        """Grows when an exchange is restored from a backup."""
+        return self._segment.header.epoch
+
+    @property
+    def segment_number(self) -> int:
+        """Of the open segment, from 1."""
+        return self._segment.header.number
+
+    @property
+    def segment_path(self) -> str:
+        """Of the open segment."""
+        return self._segment.path
+
+    @property
+    def segment_created_ns(self) -> int:
+        """When the open segment was begun."""
+        return self._segment.header.created_ns
 
     @property
     def segment_has_records(self) -> bool:

@@ -6,7 +6,7 @@ torn by a power cut. It holds no file: whoever reads hands it a segment's bytes,
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -97,21 +97,29 @@ def path_of(first_seq: int) -> str:
     return f"{FOLDER}/{first_seq:020d}.log"
 
 
-def segments(disk: Disk, *, covered_seq: int = 0, engine_version: int | None = None) -> list[Segment]:
-    """The segments that hold what comes after `covered_seq`, in order, by their headers.
+def paths(disk: Disk) -> list[str]:
+    """The files that are segments by their names, in order. Raises Unreadable."""
+    return [f"{FOLDER}/{name}" for name in disk.list(FOLDER) if name.endswith(".log")]
 
-    Proves that none is missing and that they belong together; not what is in them. `engine_version`, if given, refuses
-    what a newer engine wrote. Raises Damaged, Unreadable or NewerFormat.
+
+def segments(disk: Disk, *, engine_version: int | None = None) -> list[Segment]:
+    """All segments in order, by their headers.
+
+    Proves that none is missing between the first and the last and that they belong together; not what is in them.
+    `engine_version`, if given, refuses what a newer engine wrote. Raises Damaged, Unreadable or NewerFormat.
     """
-    names = [name for name in disk.list(FOLDER) if name.endswith(".log")]
-    found = [read_header(disk, f"{FOLDER}/{name}", engine_version=engine_version) for name in names]
+    found = [read_header(disk, path, engine_version=engine_version) for path in paths(disk)]
     for before, after in itertools.pairwise(found):
         _must_follow(before, after)
-    while len(found) > 1 and found[1].header.first_seq <= covered_seq + 1:
-        del found[0]
+    return found
+
+
+def after(found: Sequence[Segment], covered_seq: int) -> Sequence[Segment]:
+    """Those segments that hold what comes after `covered_seq`. Raises Damaged when the log begins too late for that."""
     if found and found[0].header.first_seq > covered_seq + 1:
         raise found[0].damaged(0, f"the log begins here, but what follows sequence number {covered_seq} is needed")
-    return found
+    passed = sum(segment.header.first_seq <= covered_seq + 1 for segment in found)
+    return found[max(0, passed - 1) :]
 
 
 def read_header(disk: Disk, path: str, *, engine_version: int | None = None) -> Segment:
@@ -143,7 +151,12 @@ def _must_follow(before: Segment, after: Segment) -> None:
 
 
 class LogReader:
-    """Walks the log's segments in order; afterwards `position`, `offset` and `sealed` say where and how it ended."""
+    """Walks the log's segments in order; afterwards `position`, `offset` and `sealed` say where and how it ended.
+
+    for segment in segments(disk):
+        for frame in reader.frames(segment, disk.read(segment.path)):
+            ...
+    """
 
     def __init__(self, until: Position | None = None) -> None:
         """`until` ends the walk where a writer says the log stood, whatever has been appended since."""
