@@ -63,36 +63,37 @@ class Replay:
         count = frame.header.count
         skipped = min(count, max(0, self.last_seq + 1 - frame.header.first_seq))
         for begin in range(skipped, count, RECORDS_PER_STEP):
-            self._apply(frame, records[begin : min(count, begin + RECORDS_PER_STEP)], frame.header.first_seq + begin)
+            try:
+                self._apply(
+                    frame, records[begin : min(count, begin + RECORDS_PER_STEP)], frame.header.first_seq + begin
+                )
+            except Exception as error:
+                error.add_note(f"while replaying what follows sequence number {self.last_seq}")
+                raise
             yield
         if frame.next_seq > self.last_seq:
             for record in records[count:]:
                 if isinstance(record, CheckRecord):
                     self._compare(frame, record)
 
-    def _apply(self, frame: Frame, records: list[Record], seq: int) -> None:
-        """Apply numbered records, the first of which has number `seq`."""
+    def _apply(self, frame: Frame, records: list[Record], first_seq: int) -> None:
+        """Apply numbered records, the first of which has number `first_seq`."""
         happened: list[Event] = []
-        try:
-            for record in records:
-                if isinstance(record, _APPLIED):
-                    events = self._engine.apply(record.command, seq, record.time_ns)
-                    if isinstance(events, Rejected):
-                        what = f"number {seq} took effect when it was logged, and is refused now: {events.reason}"
-                        raise frame.segment.damaged(frame.offset, what)
-                    happened += events
-                    self.applied += 1
-                    self.last_time_ns = record.time_ns
-                elif isinstance(record, RefusedRecord):
-                    self.refused += 1
-                else:
-                    raise frame.segment.damaged(frame.offset, f"a {type(record).__name__} has sequence number {seq}")
-                seq += 1
-        except Exception as error:
-            error.add_note(f"while replaying sequence number {seq}, {frame.segment.path} at offset {frame.offset}")
-            raise
+        for seq, record in enumerate(records, first_seq):
+            if isinstance(record, _APPLIED):
+                events = self._engine.apply(record.command, seq, record.time_ns)
+                if isinstance(events, Rejected):
+                    what = f"number {seq} took effect when it was logged, and is refused now: {events.reason}"
+                    raise frame.segment.damaged(frame.offset, what)
+                happened += events
+                self.applied += 1
+                self.last_time_ns = record.time_ns
+            elif isinstance(record, RefusedRecord):
+                self.refused += 1
+            else:
+                raise frame.segment.damaged(frame.offset, f"a {type(record).__name__} has sequence number {seq}")
+            self.last_seq = seq
         self._engine.digest.update(happened)
-        self.last_seq = seq - 1
 
     def _compare(self, frame: Frame, check: CheckRecord) -> None:
         digest, totals = self._engine.digest.value().hex(), self._engine.totals()
