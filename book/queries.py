@@ -49,7 +49,11 @@ class Directory(Struct, frozen=True, gc=False):
     """Everything that is defined. Answer: DirectoryView."""
 
 
-Query = OrderStatus | OpenOrders | Balances | Depth | Logon | Directory
+class Info(Struct, frozen=True, gc=False):
+    """Where the engine stands. Answer: InfoView."""
+
+
+Query = OrderStatus | OpenOrders | Balances | Depth | Logon | Directory | Info
 
 
 class Balance(Struct, frozen=True, gc=False):
@@ -86,4 +90,16 @@ class DirectoryView(Struct, frozen=True, gc=False):
     keys: list[Key]
 
 
-Answer = OrderView | list[OrderView] | list[Balance] | DepthView | Key | DirectoryView
+class InfoView(Struct, frozen=True, gc=False):
+    """Where the engine stands: the last command that took effect, and what it added up to."""
+
+    seq: int
+    time_ns: int
+    digest: str  # hex of the rolling digest; `tallystick log replay` prints the same for the same log
+    compiled: bool  # whether the engine runs as a compiled extension
+    totals: dict[str, int]  # per asset, engine units: credited + adjusted - withdrawn
+    accounts: int
+    open_orders: int
+
+
+Answer = OrderView | list[OrderView] | list[Balance] | DepthView | Key | DirectoryView | InfoView

@@ -1,0 +1,36 @@
+"""What the engine knows of one account besides its balances and open orders."""
+
+from book.client_order_ids import ClientOrderIds
+from book.definitions import Account
+from book.events import OrderView
+from book.history import FinishedOrders
+from book.image import AccountImage
+
+
+class AccountState:
+    """An account and its memories."""
+
+    __slots__ = ("client_order_ids", "definition", "finished_orders", "number")
+
+    def __init__(self, definition: Account) -> None:
+        self.definition = definition
+        self.number: int = definition.account
+        self.client_order_ids = ClientOrderIds()
+        self.finished_orders = FinishedOrders()
+
+    def finish(self, view: OrderView) -> None:
+        """Remember an order of the account as it ended."""
+        self.client_order_ids.finish(view.client_order_id)
+        self.finished_orders.add(view)
+
+    def image(self) -> AccountImage:
+        """The account as plain data."""
+        return AccountImage(self.definition, self.client_order_ids.finished(), self.finished_orders.views())
+
+    def restore(self, image: AccountImage) -> None:
+        """Remember what `image` gave."""
+        for client_order_id, order_id in image.finished_ids:
+            self.client_order_ids.add(client_order_id, order_id)
+            self.client_order_ids.finish(client_order_id)
+        for view in image.finished_orders:
+            self.finished_orders.add(view)

@@ -1,0 +1,66 @@
+"""The names clients give their orders: each is good for one order while that lives, and for long after.
+
+A client that lost a reply sends the order again under the same id; because the id is remembered, the repeat can be
+refused with the first order's id instead of taking effect twice. The memory is an account's live orders and its last
+10,000 finished ones.
+"""
+
+import re
+from collections import deque
+from typing import Final
+
+FINISHED_IDS: Final = 10_000
+
+_PATTERN: Final = re.compile(r"[A-Za-z0-9._:/-]{1,36}")
+
+
+def is_client_order_id(text: str) -> bool:
+    """Whether a client may name an order so."""
+    return _PATTERN.fullmatch(text) is not None
+
+
+class ClientOrderIds:
+    """One account's ids and the orders they stand for."""
+
+    __slots__ = ("_finished", "_order_ids")
+
+    def __init__(self) -> None:
+        self._order_ids: dict[str, int] = {}
+        self._finished: deque[str] = deque()
+
+    def get(self, client_order_id: str) -> int:
+        """The order of this id; 0 if there is none, or none any more."""
+        return self._order_ids.get(client_order_id, 0)
+
+    def make(self, order_id: int) -> str:
+        """A free id for an order whose client gave none: the same after every replay, whatever ids clients chose."""
+        name = f"auto-{order_id}"
+        attempt = 0
+        while name in self._order_ids:
+            attempt += 1
+            name = f"auto-{order_id}-{attempt}"
+        return name
+
+    def add(self, client_order_id: str, order_id: int) -> None:
+        """Remember the id of an order that enters; it must be free."""
+        self._order_ids[client_order_id] = order_id
+
+    def finish(self, client_order_id: str) -> None:
+        """The order of this id ended; beyond the bound, the id that ended first becomes free."""
+        self._finished.append(client_order_id)
+        if len(self._finished) > FINISHED_IDS:
+            del self._order_ids[self._finished.popleft()]
+
+    def finished(self) -> list[tuple[str, int]]:
+        """The ids of finished orders, with these orders, in the order in which they ended."""
+        return [(name, self._order_ids[name]) for name in self._finished]
+
+    def check(self, live: dict[str, int]) -> None:
+        """The ids are exactly those of the live orders and of the finished ones. Raises AssertionError."""
+        finished = set(self._finished)
+        if len(finished) != len(self._finished) or len(finished) > FINISHED_IDS:
+            raise AssertionError(f"{len(self._finished)} finished ids, {len(finished)} different ones")
+        if {name: number for name, number in self._order_ids.items() if name not in finished} != live:
+            raise AssertionError("the remembered ids are not those of the live orders")
+        if not finished <= self._order_ids.keys():
+            raise AssertionError("a finished order's id is forgotten too early")

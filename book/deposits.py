@@ -1,0 +1,41 @@
+"""Which deposits were credited: remembered for ever, so that a chain may be scanned twice and credited once."""
+
+import re
+from typing import Final
+
+from book import codes
+from book.commands import CreditDeposit
+from book.events import Credited, Rejected
+
+_DEPOSIT_ID: Final = re.compile(r"[!-~]{1,200}")
+
+
+class Deposits:
+    """The credited deposits by id."""
+
+    __slots__ = ("_credited",)
+
+    def __init__(self) -> None:
+        self._credited: dict[str, Credited] = {}
+
+    def refusal(self, command: CreditDeposit) -> Rejected | None:
+        """Why this deposit cannot be credited, as far as its id tells: it was before, or the id is none.
+
+        A repeat gets the receipt of the first; the same id for something else is an alarm to whoever hears it.
+        """
+        if not _DEPOSIT_ID.fullmatch(command.deposit_id):
+            return Rejected(codes.DEFINITION_REJECTED, "BAD_NAME", "deposit_id")
+        first = self._credited.get(command.deposit_id)
+        if first is None:
+            return None
+        if (first.account, first.asset, first.amount) == (command.account, command.asset, command.amount):
+            return Rejected(codes.DEFINITION_REJECTED, "DUPLICATE_DEPOSIT", "deposit_id", ref=first.receipt)
+        return Rejected(codes.DEFINITION_REJECTED, "DEPOSIT_DIFFERS", "deposit_id", ref=first.receipt)
+
+    def add(self, credited: Credited) -> None:
+        """Remember a deposit."""
+        self._credited[credited.deposit_id] = credited
+
+    def all(self) -> list[Credited]:
+        """Every deposit, oldest first."""
+        return list(self._credited.values())

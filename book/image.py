@@ -1,0 +1,106 @@
+"""The engine's whole state as plain data: what a dump holds, and nothing that can be derived from it.
+
+An image is a msgpack array of arrays of integers, strings and bytes, and canonical: one state has exactly one image.
+Only what the fields below say is read back; everything else (indexes, links, summaries, caches) is built anew. Field
+order is the format: append, and raise VERSION. (Uncompiled, as is every module that defines structs.)
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+from msgspec.msgpack import Decoder, Encoder
+
+from book.definitions import Account, Asset, Key, Market
+from book.events import Credited, OrderView
+from book.terms import MAX_INT, PPM
+
+VERSION: Final = 1
+
+_Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
+_Code = Annotated[int, Meta(ge=0, le=255)]
+_Rate = Annotated[int, Meta(ge=-PPM, le=PPM)]
+
+
+class _Image(Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+class OrderImage(_Image, frozen=True):
+    """A resting order; its market and its place in the queue follow from where it stands."""
+
+    account: _Count
+    order_id: _Count
+    client_order_id: str
+    side: _Code
+    type: _Code
+    time_in_force: _Code
+    price: _Count
+    quantity: _Count
+    post_only: bool
+    self_trade: _Code
+    session: _Count
+    executed: _Count
+    executed_quote: _Count
+    status: _Code
+    created_ns: _Count
+    updated_ns: _Count
+    maker_rate: _Rate
+    taker_rate: _Rate
+    ahead: _Count
+
+
+class MarketImage(_Image, frozen=True):
+    """A market. Each side is in the order in which it trades: best price first, first come first."""
+
+    definition: Market
+    state: _Code
+    book_seq: _Count
+    last_trade_id: _Count
+    bids: list[OrderImage]
+    asks: list[OrderImage]
+
+
+class AccountImage(_Image, frozen=True):
+    """An account and its memories, oldest first."""
+
+    definition: Account
+    finished_ids: list[tuple[str, int]]  # client order id, order id
+    finished_orders: list[OrderView]
+
+
+class EngineImage(_Image, frozen=True):
+    """All of it. Lists are in the order of definition; balances by asset, then account."""
+
+    version: int
+    last_seq: _Count
+    last_time_ns: _Count
+    last_order_id: _Count
+    digest_chain: bytes
+    digest_rest: bytes
+    assets: list[Asset]
+    accounts: list[AccountImage]
+    keys: list[Key]
+    balances: list[tuple[int, str, _Count, _Count]]  # account, asset, available, held
+    deposits: list[Credited]
+    markets: list[MarketImage]
+
+
+_encoder: Final = Encoder()
+_decoder: Final = Decoder(EngineImage)
+
+
+def encode(image: EngineImage) -> bytes:
+    """The image as bytes."""
+    return _encoder.encode(image)
+
+
+def decode(data: bytes) -> EngineImage:
+    """The image in these bytes; whether its parts fit together is for who restores it to see.
+
+    Raises:
+        ValueError: the bytes are no image of this version.
+    """
+    image = _decoder.decode(data)
+    if image.version != VERSION:
+        raise ValueError(f"an engine image of version {image.version}; this engine reads version {VERSION}")
+    return image

@@ -1,0 +1,145 @@
+"""Who owns what: per account and asset an amount that is available and one that is held.
+
+Nothing here creates or destroys a unit but `Ledger.credit`. Every other movement takes from one balance exactly what it
+gives to another, and refuses to go below zero, so the sum per asset is what was credited, always.
+
+The movements are functions of two balances, not of account numbers: an order looks its balances up once.
+"""
+
+from typing import Final
+
+from book.terms import MAX_INT
+
+HOUSE: Final = 0  # the account that fees go to
+
+
+class LedgerError(Exception):
+    """A movement that would break the ledger: a bug of the caller, for it has to ask first."""
+
+
+class Balance:
+    """One account's amount of one asset, in engine units."""
+
+    __slots__ = ("available", "held")
+
+    def __init__(self) -> None:
+        self.available: int = 0
+        self.held: int = 0
+
+
+def hold(balance: Balance, amount: int) -> None:
+    """Set an available amount aside."""
+    if not 0 <= amount <= balance.available:
+        raise LedgerError(f"cannot hold {amount} of {balance.available}")
+    balance.available -= amount
+    balance.held += amount
+
+
+def release(balance: Balance, amount: int) -> None:
+    """Give a held amount back to its owner."""
+    if not 0 <= amount <= balance.held:
+        raise LedgerError(f"cannot release {amount} of {balance.held}")
+    balance.held -= amount
+    balance.available += amount
+
+
+def settle(payer: Balance, payee: Balance, amount: int) -> None:
+    """Pay an amount out of what the payer held for it."""
+    if not 0 <= amount <= payer.held:
+        raise LedgerError(f"cannot settle {amount} of {payer.held}")
+    payer.held -= amount
+    payee.available += amount
+
+
+def transfer(payer: Balance, payee: Balance, amount: int) -> None:
+    """Pay an amount out of what the payer has available."""
+    if not 0 <= amount <= payer.available:
+        raise LedgerError(f"cannot transfer {amount} of {payer.available}")
+    payer.available -= amount
+    payee.available += amount
+
+
+class Ledger:
+    """All balances, and what ever came in, per asset."""
+
+    def __init__(self) -> None:
+        self._balances: dict[str, dict[int, Balance]] = {}
+        self._credited: dict[str, int] = {}
+
+    def define_asset(self, asset: str) -> None:
+        """Make an asset known, once."""
+        if asset in self._balances:
+            raise LedgerError(f"asset {asset} is known")
+        self._balances[asset] = {}
+        self._credited[asset] = 0
+
+    def balance(self, account: int, asset: str) -> Balance:
+        """The balance of an account in a known asset; an empty one comes into being when first asked for."""
+        balances = self._balances[asset]
+        balance = balances.get(account)
+        if balance is None:
+            balance = balances[account] = Balance()
+        return balance
+
+    def total(self, asset: str) -> int:
+        """What was credited of an asset."""
+        return self._credited[asset]
+
+    def room(self, asset: str) -> int:
+        """How much more of an asset can be credited before its total leaves 64 bits."""
+        return MAX_INT - self._credited[asset]
+
+    def credit(self, account: int, asset: str, amount: int) -> None:
+        """Let an amount come in from outside."""
+        if not 0 < amount <= self.room(asset):
+            raise LedgerError(f"cannot credit {amount}")
+        self._credited[asset] += amount
+        self.balance(account, asset).available += amount
+
+    def restore(self, account: int, asset: str, available: int, held: int) -> None:
+        """Put back one balance that `rows` gave; not twice, nor what could not have been."""
+        if available < 0 or held < 0 or not 0 < available + held <= self.room(asset):
+            raise LedgerError(f"cannot restore {available} and {held}")
+        balance = self.balance(account, asset)
+        if balance.available or balance.held:
+            raise LedgerError(f"account {account} has {asset} already")
+        balance.available = available
+        balance.held = held
+        self._credited[asset] += available + held
+
+    def of(self, account: int) -> list[tuple[str, int, int]]:
+        """The account's balances that are not zero: (asset, available, held), in the order assets were defined."""
+        rows: list[tuple[str, int, int]] = []
+        for asset, balances in self._balances.items():
+            balance = balances.get(account)
+            if balance is not None and (balance.available or balance.held):
+                rows.append((asset, balance.available, balance.held))
+        return rows
+
+    def rows(self) -> list[tuple[int, str, int, int]]:
+        """All balances that are not zero: (account, asset, available, held), by asset as defined, then by account."""
+        return [
+            (account, asset, balance.available, balance.held)
+            for asset, balances in self._balances.items()
+            for account, balance in sorted(balances.items(), key=_account_of)
+            if balance.available or balance.held
+        ]
+
+    def totals(self) -> dict[str, int]:
+        """Per asset, what was credited: the sum of all available and held amounts."""
+        return dict(self._credited)
+
+    def check(self) -> None:
+        """Nothing is negative, and every asset adds up to what came in. Raises AssertionError."""
+        for asset, balances in self._balances.items():
+            total = 0
+            for account, balance in balances.items():
+                if balance.available < 0 or balance.held < 0:
+                    raise AssertionError(f"account {account} has {balance.available} and {balance.held} {asset}")
+                total += balance.available + balance.held
+            if not total == self._credited[asset] <= MAX_INT:
+                raise AssertionError(f"{self._credited[asset]} {asset} came in, {total} are there")
+
+
+def _account_of(entry: tuple[int, Balance]) -> int:
+    return entry[0]

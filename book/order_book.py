@@ -1,0 +1,178 @@
+"""One market's resting orders: two sides of price levels, best first, each level a queue.
+
+Theory of operation. A level's *merit* is its price on the bid side and its negation on the ask side, so that on both
+sides the greater merit is the better price, and the code below is written once. A side keeps its levels in a dict by
+price, the merits of these levels in a sorted list, best at the end, and the best level itself beside them.
+
+The sorted list is the only structure that costs more than a constant, so it is touched only when a price is new. An
+order that leaves its level empty does not take the level away: prices come back, and at the top of a busy book they do
+so all the time. Empty levels are stepped over when the next best is looked for, dropped there once there are more than
+a few in a row, and swept out everywhere once they outnumber the others. So both searches are paid for by what emptied
+the levels, and no more than half of what is kept is ever empty (and `SPARE` besides).
+
+Nothing scans a queue: orders leave by their links, and the summary of a level changes with them.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from sortedcontainers import SortedList
+
+from book.orders import Order, PriceLevel
+from book.terms import BUY, MAX_INT
+
+SPARE: Final = 64  # empty levels that are never worth a sweep
+STEPS: Final = 8  # empty levels stepped over each time before they are dropped from the top
+
+
+class BookSide:
+    """The bids or the asks."""
+
+    __slots__ = ("_empty", "_levels", "_merits", "best", "sign")
+
+    def __init__(self, sign: int) -> None:
+        self.sign: Final = sign  # merit = sign * price: 1 for bids, -1 for asks
+        self.best: PriceLevel | None = None
+        self._levels: dict[int, PriceLevel] = {}
+        self._merits: SortedList[int] = SortedList()
+        self._empty: int = 0
+
+    def add(self, order: Order) -> None:
+        """Queue an order at its price."""
+        level = self._levels.get(order.price)
+        if level is None:
+            level = PriceLevel(order.price, self.sign * order.price)
+            self._levels[order.price] = level
+            self._merits.add(level.merit)
+        elif level.count == 0:
+            self._empty -= 1
+        level.append(order)
+        best = self.best
+        if best is None or level.merit > best.merit:
+            self.best = level
+
+    def remove(self, order: Order) -> None:
+        """Take an order off the book."""
+        level = order.level
+        if level is None:
+            raise AssertionError(f"order {order.order_id} is not on the book")
+        level.remove(order)
+        if level.count == 0:
+            self._empty += 1
+            if level is self.best:
+                self.best = self._next_best()
+            if self._empty > SPARE + len(self._levels) // 2:
+                self._sweep()
+
+    def each_level(self) -> Iterator[PriceLevel]:
+        """The levels that have orders, best first. The side must not change meanwhile."""
+        for merit in reversed(self._merits):
+            level = self._levels[self.sign * merit]
+            if level.count:
+                yield level
+
+    def depth(self, limit: int) -> list[tuple[int, int]]:
+        """The best `limit` levels as (price, lots shown), best first."""
+        return [(level.price, level.quantity) for level in islice(self.each_level(), limit)]
+
+    def _next_best(self) -> PriceLevel | None:
+        steps = 0
+        best: PriceLevel | None = None
+        while steps < len(self._merits):
+            level = self._levels[self.sign * self._merits[-1 - steps]]
+            if level.count:
+                best = level
+                break
+            steps += 1
+        if steps > STEPS:
+            self._drop(steps)
+        return best
+
+    def _drop(self, count: int) -> None:
+        """Forget the best `count` levels, all of them empty."""
+        for merit in self._merits[-count:]:
+            del self._levels[self.sign * merit]
+        del self._merits[-count:]
+        self._empty -= count
+
+    def _sweep(self) -> None:
+        """Forget all empty levels."""
+        self._levels = {price: level for price, level in self._levels.items() if level.count}
+        self._merits = SortedList([level.merit for level in self._levels.values()])
+        self._empty = 0
+
+    def check(self) -> None:
+        """The index, the levels and the cached best agree. Raises AssertionError."""
+        merits = list(self._merits)
+        if sorted(merits) != merits or {self.sign * merit for merit in merits} != self._levels.keys():
+            raise AssertionError("the sorted merits are not those of the levels")
+        if len(set(merits)) != len(merits):
+            raise AssertionError("a price has two levels")
+        for price, level in self._levels.items():
+            if level.price != price or level.merit != self.sign * price or not 0 < price <= MAX_INT:
+                raise AssertionError(f"level {level.price} is kept as {price}")
+            level.check()
+        full = [level for level in self._levels.values() if level.count]
+        if self._empty != len(self._levels) - len(full):
+            raise AssertionError(f"{self._empty} levels should be empty")
+        if self._empty > SPARE + len(self._levels) // 2:
+            raise AssertionError(f"{self._empty} of {len(self._levels)} levels are kept empty")
+        if self.best is not max(full, key=_merit_of, default=None):
+            raise AssertionError("the best level is not the best")
+
+
+class OrderBook:
+    """Both sides, and the number of changes they have seen."""
+
+    __slots__ = ("asks", "bids", "seq")
+
+    def __init__(self) -> None:
+        self.bids: Final = BookSide(1)
+        self.asks: Final = BookSide(-1)
+        self.seq: int = 0
+
+    def side(self, side: int) -> BookSide:
+        """The side that orders of this side rest on."""
+        return self.bids if side == BUY else self.asks
+
+    def opposite(self, side: int) -> BookSide:
+        """The side that orders of this side take from."""
+        return self.asks if side == BUY else self.bids
+
+    def add(self, order: Order) -> None:
+        """Rest an order behind all others of its price."""
+        self.seq += 1
+        self.side(order.side).add(order)
+
+    def remove(self, order: Order) -> None:
+        """Take a resting order off, wherever it queues."""
+        self.seq += 1
+        self.side(order.side).remove(order)
+
+    def reduce(self, order: Order, lots: int) -> None:
+        """Some or all of what a resting order has open goes; it keeps its place for what is left.
+
+        To be called before the order itself changes.
+        """
+        left = order.quantity - order.executed - lots
+        level = order.level
+        if level is None or lots <= 0 or left < 0:
+            raise AssertionError(f"order {order.order_id} cannot lose {lots}")
+        self.seq += 1
+        if left:
+            level.quantity -= lots
+        else:
+            self.side(order.side).remove(order)
+
+    def check(self) -> None:
+        """Both sides hold together and do not cross. Raises AssertionError."""
+        self.bids.check()
+        self.asks.check()
+        bid, ask = self.bids.best, self.asks.best
+        if bid is not None and ask is not None and bid.price >= ask.price:
+            raise AssertionError(f"bid {bid.price} crosses ask {ask.price}")
+
+
+def _merit_of(level: PriceLevel) -> int:
+    return level.merit

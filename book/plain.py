@@ -1,0 +1,64 @@
+"""Are a message's fields of the types they say? Structs do not check what their constructor is given.
+
+Nothing of another type may get in, not even a bool for an int or a subclass of int: it would be stored, dumped and
+compared as itself, and the compiled engine would treat it otherwise than the interpreted one.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import astuple, fields
+
+from book.commands import (
+    CancelAll,
+    CancelOrder,
+    CreditDeposit,
+    DefineAccount,
+    DefineAsset,
+    DefineKey,
+    DefineMarket,
+    PlaceOrder,
+    Tick,
+)
+from book.definitions import Account, Asset, Key, Market
+from book.queries import Balances, Depth, Directory, Logon, OpenOrders, OrderStatus
+
+
+def _types(struct: type[Struct]) -> list[type]:
+    return [field.type for field in fields(struct)]
+
+
+_DEFINITIONS: Final[dict[type, list[type]]] = {struct: _types(struct) for struct in (Asset, Market, Account, Key)}
+_COMMANDS: Final[dict[type, list[type]]] = {
+    struct: _types(struct)
+    for struct in (
+        *(PlaceOrder, CancelOrder, CancelAll, Tick, CreditDeposit),
+        *(DefineAsset, DefineMarket, DefineAccount, DefineKey),
+    )
+}
+_QUERIES: Final[dict[type, list[type]]] = {
+    struct: _types(struct) for struct in (OrderStatus, OpenOrders, Balances, Depth, Logon, Directory)
+}
+
+
+def check_command(command: Struct) -> None:
+    """Raises TypeError unless this is a command whose every field is of its own type."""
+    _check(command, _COMMANDS)
+
+
+def check_query(query: Struct) -> None:
+    """Raises TypeError unless this is a query whose every field is of its own type."""
+    _check(query, _QUERIES)
+
+
+def _check(message: Struct, known: dict[type, list[type]]) -> None:
+    expected = known.get(type(message))
+    if expected is None:
+        raise TypeError(f"{type(message).__name__} is not one of {', '.join(kind.__name__ for kind in known)}")
+    values = astuple(message)
+    if [*map(type, values)] != expected:
+        for field, value, kind in zip(message.__struct_fields__, values, expected, strict=True):
+            if type(value) is not kind:
+                raise TypeError(f"{field} is of type {type(value).__name__}, not {kind.__name__}")
+    if len(values) == 1 and expected[0] in _DEFINITIONS:
+        _check(values[0], _DEFINITIONS)
