@@ -61,6 +61,9 @@ class Replay:
         """Apply a frame in steps of RECORDS_PER_STEP, yielding in between."""
         records = frame.records()
         count = frame.header.count
+        if frame.header.first_seq > self.last_seq + 1:
+            what = f"it begins at {frame.header.first_seq}, but the engine has only what came up to {self.last_seq}"
+            raise frame.segment.damaged(frame.offset, what)
         skipped = min(count, max(0, self.last_seq + 1 - frame.header.first_seq))
         for begin in range(skipped, count, RECORDS_PER_STEP):
             try:
