@@ -1,0 +1,188 @@
+"""What is wrong with a line that the decoder refused, in our own words.
+
+Theory of operation. The decoder's message is never passed on: its words change with its version, and they quote the
+client. Instead the line is read once more without types and compared, name by name, with the very structs the decoder
+has; the `description` of a parameter's type says what was wanted. So whatever is accepted is decided in one place, and
+this only finds the words; where it finds nothing wrong, the line is refused all the same.
+
+Time is not of the essence here, except that it stays linear in the line's length.
+"""
+
+import json
+import re
+from contextlib import suppress
+from typing import Final, NamedTuple, TypeGuard, get_args
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec.structs import fields
+
+from actors import wire
+from actors.wire import RefusedError
+from book.codes import INVALID_JSON, INVALID_PARAMETER, MANDATORY_PARAM, UNKNOWN_PARAM, UNSUPPORTED_METHOD
+
+# What the decoder refuses a line with.
+DECODER_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+# -------------------------------------------------------------------------------------------------- what a line is like
+
+
+class _Parameter(NamedTuple):
+    """One parameter of a method, as the words about it need it."""
+
+    type: object
+    required: bool
+    description: str
+
+
+def _description(annotated: object) -> str:
+    """The `description` of a type, however deep it stands in unions."""
+    for part in get_args(annotated):
+        if isinstance(part, Meta) and part.description is not None:
+            return part.description
+        if found := _description(part):
+            return found
+    return ""
+
+
+def _parameters(request: type[Struct]) -> dict[str, _Parameter]:
+    (params,) = [field.type for field in fields(request) if field.name == "params"]
+    return {
+        field.encode_name: _Parameter(field.type, field.required, _description(field.type)) for field in fields(params)
+    }
+
+
+_METHODS: Final = {request.__struct_config__.tag: _parameters(request) for request in get_args(wire.Request)}
+
+# Parameters that exist, but that no order type of this version takes.
+_OTHER_TYPES: Final = frozenset({"stopPrice", "expireTime", "displayQty"})
+
+
+# ------------------------------------------------------------------------------------------------ what is wrong with it
+
+
+def diagnose(line: bytes) -> RefusedError:
+    """What to answer to a line that the decoder refused, with the line's id where it has a valid one."""
+    request_id = _find_id(line)
+    try:
+        _check_request(_content(line))
+    except RefusedError as error:
+        error.request_id = request_id
+        return error
+    # A key given twice can do that: the decoder saw one value, we the other.
+    return RefusedError(
+        INVALID_PARAMETER, "the request cannot be understood; is a key given twice?", request_id=request_id
+    )
+
+
+def _content(line: bytes) -> dict[str, object]:
+    try:
+        content = msgspec.json.decode(line)
+    except UnicodeDecodeError:
+        raise RefusedError(INVALID_JSON, "the line is not valid UTF-8") from None
+    except RecursionError:
+        raise RefusedError(INVALID_JSON, "the line is nested too deeply") from None
+    except msgspec.ValidationError:
+        raise RefusedError(INVALID_PARAMETER, "the line holds a number beyond every range") from None
+    except msgspec.DecodeError:
+        raise RefusedError(
+            INVALID_JSON, "the line is not one valid JSON object (nor are NaN, Infinity and lone surrogates valid)"
+        ) from None
+    if not isinstance(content, dict):
+        raise RefusedError(INVALID_JSON, "a request is a JSON object, one per line")
+    return content
+
+
+def _check_request(content: dict[str, object]) -> None:
+    if "id" in content and not _is_id(content["id"]):
+        raise RefusedError(
+            INVALID_PARAMETER,
+            f"id must be a string of at most {wire.MAX_ID_CHARACTERS} characters or a 64-bit integer",
+        )
+    name = content.get("method", UNSET)
+    if name is UNSET:
+        raise RefusedError(MANDATORY_PARAM, "method is missing")
+    if not isinstance(name, str):
+        raise RefusedError(INVALID_PARAMETER, "method must be a string")
+    parameters = _METHODS.get(name)
+    if parameters is None:
+        raise RefusedError(UNSUPPORTED_METHOD, f"there is no such method; there are {', '.join(sorted(_METHODS))}")
+    if not content.keys() <= {"id", "method", "params"}:
+        raise RefusedError(UNKNOWN_PARAM, "a request holds id, method and params, and nothing else")
+    params = content.get("params", UNSET)
+    if params is UNSET:
+        params = {}
+    if not isinstance(params, dict):
+        raise RefusedError(INVALID_PARAMETER, "params must be an object")
+    _check_params(name, parameters, params)
+
+
+def _check_params(name: str, parameters: dict[str, _Parameter], params: dict[str, object]) -> None:
+    for given in params:
+        if given in parameters:
+            continue
+        if name == "order.place" and given in _OTHER_TYPES:
+            raise RefusedError(INVALID_PARAMETER, f"{given} is for order types that there are not yet")
+        known = ", ".join(parameters) or "none"
+        raise RefusedError(UNKNOWN_PARAM, f"params hold something unknown; {name} takes {known}")
+    for key, parameter in parameters.items():
+        if key not in params:
+            if parameter.required:
+                raise RefusedError(MANDATORY_PARAM, f"{key} is missing: {parameter.description}")
+        elif not _fits(params[key], parameter.type):
+            raise RefusedError(INVALID_PARAMETER, f"{key} must be {parameter.description}")
+
+
+def _fits(value: object, annotated: object) -> bool:
+    try:
+        msgspec.convert(value, annotated)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+# ----------------------------------------------------------------------------------------------------- finding the id
+
+
+class _OnlyId(Struct):
+    id: Raw = Raw(b"")
+
+
+# What has these cannot go back: UTF-8 does not have them.
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+_read_id = msgspec.json.Decoder(_OnlyId).decode
+
+# For lines nested so deeply that no parser reaches their end: an id at the front, where everybody writes it.
+_LEADING_ID: Final = re.compile(rb'\s*\{(?:\s*"method"\s*:\s*"[\w.]*"\s*,)?\s*"id"\s*:\s*("[^"\\]*"|-?[0-9]+)\s*,')
+
+
+def _find_id(line: bytes) -> int | str | UnsetType:
+    """The line's id, where it has a valid one and can be taken for an object."""
+    found = _find_any_id(line)
+    return found if _is_id(found) else UNSET
+
+
+def _find_any_id(line: bytes) -> object:
+    with suppress(*DECODER_ERRORS):
+        only = _read_id(line)
+        return msgspec.json.decode(only.id) if only.id else UNSET
+    try:
+        # Reads what msgspec does not: lone surrogates (and NaN, which does no harm here). A broken byte becomes one.
+        content = json.loads(line.decode(errors="surrogateescape"))
+    except RecursionError:
+        return _leading_id(line)
+    except ValueError:
+        return UNSET
+    return content.get("id", UNSET) if isinstance(content, dict) else UNSET
+
+
+def _leading_id(line: bytes) -> object:
+    with suppress(*DECODER_ERRORS):
+        if (leading := _LEADING_ID.match(line)) is not None:
+            return msgspec.json.decode(leading[1])
+    return UNSET
+
+
+def _is_id(value: object) -> TypeGuard[int | str]:
+    return _fits(value, wire.Id) and not (isinstance(value, str) and _LONE_SURROGATE.search(value))

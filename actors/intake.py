@@ -1,0 +1,315 @@
+"""From what a client asks on the wire to what the engine is asked: names to codes, decimals to integers, who asks.
+
+Only what the words themselves say is judged here, so that it needs no turn at the engine: names that do not exist,
+parameters that do not go together, numbers off the grid, permissions. The engine judges the rest, and all of it again.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from attrs import frozen
+
+from actors import wire
+from actors.requests import Request
+from actors.wire import RefusedError
+from book import queries
+from book.client_order_ids import is_client_order_id
+from book.codes import (
+    BAD_PRECISION,
+    BAD_SIDE,
+    BAD_SYMBOL,
+    BAD_TIF,
+    BAD_TYPE,
+    FILTER_FAILURE,
+    INVALID_PARAMETER,
+    MANDATORY_PARAM,
+    REJECTED_KEY,
+    UNAUTHORIZED,
+)
+from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.decimals import NotADecimal, TooPrecise
+from book.market import Grid, OffGrid
+from book.terms import (
+    BUY,
+    FOK,
+    GTC,
+    LIMIT,
+    MARKET_DEFAULT,
+    ORDER_TYPES,
+    PERMISSIONS,
+    READ,
+    SELF_TRADE_MODES,
+    SIDES,
+    TIMES_IN_FORCE,
+    TRADE,
+)
+
+
+@frozen
+class Identity:
+    """Who speaks on a connection, and what the key may do."""
+
+    account: int
+    key: int
+    session: int
+    permissions: int
+    """Bits of terms.PERMISSIONS."""
+    since_ms: int
+    """When it logged on, ms since 1970."""
+
+
+def _by_name(names: Mapping[int, str], default: int | None = None) -> dict[str, int]:
+    """Codes by their names on the wire, and by the empty string what is meant where none is given."""
+    codes = {name: code for code, name in names.items()}
+    return codes if default is None else {**codes, "": default}
+
+
+_SIDES: Final = _by_name(SIDES)
+_ORDER_TYPES: Final = _by_name(ORDER_TYPES)
+_TIMES_IN_FORCE: Final = _by_name(TIMES_IN_FORCE, GTC)
+_SELF_TRADE_MODES: Final = _by_name(SELF_TRADE_MODES, MARKET_DEFAULT)
+
+_NEEDED_PERMISSION: Final[dict[type, int]] = {
+    wire.OrderPlace: TRADE,
+    wire.OrderCancel: TRADE,
+    wire.CancelAll: TRADE,
+    wire.OrderStatus: READ,
+    wire.OpenOrders: READ,
+    wire.AccountStatus: READ,
+}
+
+
+class Intake:
+    """Makes engine requests of wire requests, for one connection, as it is logged on now.
+
+    Args:
+        grids: The markets, by name; looked up anew for each request.
+        identity: Who speaks; None before a logon.
+    """
+
+    __slots__ = ("_account", "_grids", "_key", "_session", "makers")
+
+    makers: dict[type, Callable[[Any], Request]]
+    """Makes the engine's request, by the type of the wire's and from one of that type. Each raises RefusedError. Types
+    that are not here are not for the engine."""
+
+    def __init__(self, grids: Mapping[str, Grid], identity: Identity | None) -> None:
+        self._grids = grids
+        self._account, self._key, self._session = (
+            (0, 0, 0) if identity is None else (identity.account, identity.key, identity.session)
+        )
+        self.makers = {
+            wire.OrderPlace: self._place,
+            wire.OrderCancel: self._cancel,
+            wire.CancelAll: self._cancel_all,
+            wire.OrderStatus: self._order_status,
+            wire.OpenOrders: self._open_orders,
+            wire.AccountStatus: self._account_status,
+            wire.Depth: self._depth,
+            wire.ExchangeInfo: _exchange_info,
+        }
+        # What this client may not do is decided once, so that what it may do costs no look.
+        for kind, permission in _NEEDED_PERMISSION.items():
+            if identity is None:
+                self.makers[kind] = _refuse_stranger
+            elif not identity.permissions & permission:
+                self.makers[kind] = _refusing(permission)
+
+    def _place(self, request: wire.OrderPlace) -> PlaceOrder:
+        params = request.params
+        try:
+            grid = self._grids[params.symbol]
+            side = _SIDES[params.side]
+            type_ = _ORDER_TYPES[params.type]
+            time_in_force = _TIMES_IN_FORCE[params.time_in_force]
+            self_trade = _SELF_TRADE_MODES[params.self_trade_prevention_mode]
+        except KeyError:
+            _refuse_words(self._grids, params)
+        (_check_limit if type_ == LIMIT else _check_market)(params, side, time_in_force)
+        if params.client_order_id:
+            _check_client_order_id(params.client_order_id)
+        return PlaceOrder(
+            self._account,
+            self._key,
+            self._session,
+            params.symbol,
+            side,
+            type_,
+            time_in_force,
+            _quantity(grid, params.quantity) if params.quantity else 0,
+            _price(grid, params.price) if params.price else 0,
+            _amount(grid, params.quote_order_qty) if params.quote_order_qty else 0,
+            params.post_only,
+            params.client_order_id,
+            self_trade,
+            params.timestamp,
+            params.recv_window,
+        )
+
+    def _cancel(self, request: wire.OrderCancel) -> CancelOrder:
+        params = request.params
+        if params.symbol not in self._grids:
+            _refuse_symbol()
+        _check_one_id(params.order_id, params.client_order_id)
+        return CancelOrder(
+            self._account,
+            self._key,
+            self._session,
+            params.symbol,
+            params.order_id,
+            params.client_order_id,
+            params.timestamp,
+            params.recv_window,
+        )
+
+    def _cancel_all(self, request: wire.CancelAll) -> CancelAll:
+        params = request.params
+        if params.symbol and params.symbol not in self._grids:
+            _refuse_symbol()
+        return CancelAll(self._account, self._key, self._session, params.symbol, params.timestamp, params.recv_window)
+
+    def _order_status(self, request: wire.OrderStatus) -> queries.OrderStatus:
+        params = request.params
+        if params.symbol not in self._grids:
+            _refuse_symbol()
+        _check_one_id(params.order_id, params.client_order_id)
+        return queries.OrderStatus(self._account, params.symbol, params.order_id, params.client_order_id)
+
+    def _open_orders(self, request: wire.OpenOrders) -> queries.OpenOrders:
+        symbol = request.params.symbol
+        if symbol and symbol not in self._grids:
+            _refuse_symbol()
+        return queries.OpenOrders(self._account, symbol)
+
+    def _account_status(self, _request: wire.AccountStatus) -> queries.Balances:
+        return queries.Balances(self._account)
+
+    def _depth(self, request: wire.Depth) -> queries.Depth:
+        if request.params.symbol not in self._grids:
+            _refuse_symbol()
+        return queries.Depth(request.params.symbol, request.params.limit)
+
+
+def _exchange_info(_request: wire.ExchangeInfo) -> queries.Directory:
+    return queries.Directory()
+
+
+# -------------------------------------------------------------------------------------------------- who may do what
+
+
+def _refuse_stranger(_request: wire.Request) -> NoReturn:
+    raise RefusedError(UNAUTHORIZED, "log on first: session.logon")
+
+
+def _refusing(permission: int) -> Callable[[wire.Request], NoReturn]:
+    def refuse(_request: wire.Request) -> NoReturn:
+        raise RefusedError(REJECTED_KEY, f"this key has no permission to {PERMISSIONS[permission]}")
+
+    return refuse
+
+
+# ------------------------------------------------------------------------------------------------- words and numbers
+
+
+def _refuse_symbol() -> NoReturn:
+    raise RefusedError(BAD_SYMBOL, "there is no such symbol; exchangeInfo lists them")
+
+
+def _refuse_words(grids: Mapping[str, Grid], params: wire.PlaceParams) -> NoReturn:
+    """Name the first word of an order that is none of those there are."""
+    if params.symbol not in grids:
+        _refuse_symbol()
+    for code, name, given, known in (
+        (BAD_SIDE, "side", params.side, SIDES),
+        (BAD_TYPE, "type", params.type, ORDER_TYPES),
+        (BAD_TIF, "timeInForce", params.time_in_force, TIMES_IN_FORCE),
+    ):
+        if given and given not in known.values():
+            raise RefusedError(code, f"{name} must be one of {', '.join(known.values())}")
+    raise RefusedError(INVALID_PARAMETER, f"selfTradePreventionMode must be one of {', '.join(_SELF_TRADE_MODES)}")
+
+
+def _check_limit(params: wire.PlaceParams, _side: int, time_in_force: int) -> None:
+    if not params.quantity:
+        raise RefusedError(MANDATORY_PARAM, "quantity is missing: a LIMIT order needs it")
+    if not params.price:
+        raise RefusedError(MANDATORY_PARAM, "price is missing: a LIMIT order needs it")
+    if params.quote_order_qty:
+        raise RefusedError(INVALID_PARAMETER, "quoteOrderQty is for MARKET orders")
+    if params.post_only and time_in_force != GTC:
+        raise RefusedError(INVALID_PARAMETER, "postOnly goes with timeInForce GTC only: others never rest")
+
+
+def _check_market(params: wire.PlaceParams, side: int, time_in_force: int) -> None:
+    if params.price:
+        raise RefusedError(INVALID_PARAMETER, "price is for LIMIT orders")
+    if params.post_only:
+        raise RefusedError(INVALID_PARAMETER, "postOnly is for LIMIT orders")
+    if time_in_force == FOK:
+        raise RefusedError(INVALID_PARAMETER, "timeInForce FOK is for LIMIT orders")
+    if params.quote_order_qty:
+        if params.quantity:
+            raise RefusedError(INVALID_PARAMETER, "quantity and quoteOrderQty do not go together")
+        if side != BUY:
+            raise RefusedError(INVALID_PARAMETER, "quoteOrderQty is what is spent: it goes with side BUY only")
+    elif not params.quantity:
+        raise RefusedError(MANDATORY_PARAM, "quantity is missing: a MARKET order needs it, or quoteOrderQty")
+
+
+def _check_client_order_id(text: str) -> None:
+    if not is_client_order_id(text):
+        raise RefusedError(INVALID_PARAMETER, f"clientOrderId must be {wire.CLIENT_ORDER_ID_WORDS}")
+
+
+def _check_one_id(order_id: int, client_order_id: str) -> None:
+    if client_order_id:
+        if order_id:
+            raise RefusedError(INVALID_PARAMETER, "orderId and clientOrderId do not go together")
+        _check_client_order_id(client_order_id)
+    elif not order_id:
+        raise RefusedError(MANDATORY_PARAM, "orderId is missing: the order's, or its clientOrderId")
+
+
+def _quantity(grid: Grid, text: str) -> int:
+    try:
+        return grid.parse_quantity(text)
+    except NotADecimal:
+        _refuse_number("quantity")
+    except TooPrecise:
+        raise RefusedError(
+            BAD_PRECISION, f"quantity has more than the {grid.base.scale} decimals of {grid.base.name}"
+        ) from None
+    except OffGrid:
+        raise RefusedError(
+            FILTER_FAILURE, f"quantity must be a multiple of {grid.lot_text}", reason="LOT_SIZE"
+        ) from None
+
+
+def _price(grid: Grid, text: str) -> int:
+    try:
+        return grid.parse_price(text)
+    except NotADecimal:
+        _refuse_number("price")
+    except TooPrecise:
+        raise RefusedError(
+            BAD_PRECISION, f"price has too many decimals; it goes in steps of {grid.tick_text}"
+        ) from None
+    except OffGrid:
+        raise RefusedError(
+            FILTER_FAILURE, f"price must be a multiple of {grid.tick_text}", reason="PRICE_FILTER"
+        ) from None
+
+
+def _amount(grid: Grid, text: str) -> int:
+    try:
+        return grid.parse_amount(text)
+    except NotADecimal:
+        _refuse_number("quoteOrderQty")
+    except TooPrecise:
+        raise RefusedError(
+            BAD_PRECISION, f"quoteOrderQty has more than the {grid.quote.scale} decimals of {grid.quote.name}"
+        ) from None
+
+
+def _refuse_number(name: str) -> NoReturn:
+    raise RefusedError(INVALID_PARAMETER, f"{name} must be {wire.NUMBER_WORDS}") from None
