@@ -1,0 +1,50 @@
+"""The quarantine of requests that failed the engine."""
+
+import pytest
+
+from actors import quarantine
+from actors.quarantine import Quarantine
+from book.commands import CancelOrder, PlaceOrder
+from book.queries import Depth
+from book.terms import BUY, GTC, LIMIT, SELL
+
+ORDER = PlaceOrder(1, 10, 100, "BTC-USDT", BUY, LIMIT, GTC, 5, 6, client_order_id="a", timestamp=7)
+
+
+def test_the_same_request_is_known_again_however_it_comes() -> None:
+    """Another session, key, client order id or clock does not make another request of it."""
+    held = Quarantine()
+    assert ORDER not in held
+    held.add(ORDER)
+    again = PlaceOrder(1, 11, 101, "BTC-USDT", BUY, LIMIT, GTC, 5, 6, client_order_id="b", timestamp=8)
+    assert again in held
+
+
+def test_other_requests_are_not_held() -> None:
+    """Another side, price or account is another request, and so is another kind with equal fields."""
+    held = Quarantine()
+    held.add(ORDER)
+    assert PlaceOrder(1, 10, 100, "BTC-USDT", SELL, LIMIT, GTC, 5, 6) not in held
+    assert PlaceOrder(1, 10, 100, "BTC-USDT", BUY, LIMIT, GTC, 5, 7) not in held
+    assert PlaceOrder(2, 10, 100, "BTC-USDT", BUY, LIMIT, GTC, 5, 6) not in held
+    held.add(CancelOrder(1, 0, 0, "BTC-USDT", 1))
+    assert CancelOrder(1, 0, 0, "BTC-USDT", 2) not in held
+
+
+def test_reads_can_be_held_too() -> None:
+    """A query that fails the engine is refused like a command."""
+    held = Quarantine()
+    held.add(Depth("BTC-USDT", 5))
+    assert Depth("BTC-USDT", 5) in held
+    assert Depth("BTC-USDT", 6) not in held
+
+
+def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its capacity the oldest leaves."""
+    monkeypatch.setattr(quarantine, "CAPACITY", 3)
+    held = Quarantine()
+    for limit in range(1, 6):
+        held.add(Depth("BTC-USDT", limit))
+    assert len(held) == 3
+    assert Depth("BTC-USDT", 2) not in held
+    assert Depth("BTC-USDT", 5) in held
