@@ -154,7 +154,9 @@ def test_a_short_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_no_room_for_a_prepared_file_is_no_disaster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_no_room_for_a_prepared_file_is_no_disaster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     """A full disk or quota raises NoSpace and leaves no half-made file."""
     disk = RealDisk(str(tmp_path), power_cut)
     monkeypatch.setattr(os, "fsync", failing(number))
