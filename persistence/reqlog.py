@@ -28,6 +28,9 @@ _PAGE: Final = 4096
 # Kept free behind the last ordinary frame for the frame that seals: a seal, and a check of some 4,000 assets.
 _SEAL_RESERVE: Final = 128 * 1024
 
+# Of that, an empty frame may take its place: there is one at most behind the last ordinary frame.
+_IDLE_RESERVE: Final = codec.FRAME_HEADER_BYTES + codec.ALIGNMENT
+
 
 class Durability(enum.Enum):
     """What an answer promises: `sync` survives the machine's power, `os` only the process."""
@@ -170,10 +173,11 @@ class Reqlog:
     def append(self, records: Sequence[bytes], *, count: int, time_ns: int) -> None:
         """One group commit of encoded records, of which the first `count` take the next sequence numbers.
 
-        It is on disk when this returns (durability `os`: written). It must fit `room`.
+        It is on disk when this returns (durability `os`: written). It must fit `room`; an empty frame behind others
+        always does.
         """
         frame, chain = self._frame(records, count, time_ns)
-        if self._offset + len(frame) > self._limit:
+        if self._offset + len(frame) > (self._limit + _IDLE_RESERVE if not records else self._limit):
             raise ValueError(f"records of {sum(map(len, records)) + len(records)} bytes for a room of {self.room}")
         self._write(frame, chain, count, sync=not self._flags)
 
@@ -269,7 +273,7 @@ def _limit(size: int) -> int:
 
 
 def _room(free: int) -> int:
-    return max(0, min(codec.MAX_PAYLOAD_BYTES, free - codec.FRAME_HEADER_BYTES) - codec.ALIGNMENT)
+    return max(0, min(codec.MAX_PAYLOAD_BYTES, free - codec.FRAME_HEADER_BYTES))
 
 
 def _prepare(disk: Disk, size: int) -> None:
