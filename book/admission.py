@@ -8,7 +8,6 @@ from typing import Final
 
 from book import codes
 from book.client_order_ids import is_client_order_id
-from book.definitions import Market
 from book.events import Rejected
 from book.live_market import LiveMarket
 from book.orders import Order
@@ -36,16 +35,15 @@ OVERFLOW: Final = "OVERFLOW"
 
 
 def refusal(market: LiveMarket, order: Order) -> Rejected | None:
-    """Why the order cannot enter. If it can, its self-trade mode, its bound and the cost of a lot there are settled."""
-    return (
-        _malformed(order)
-        or _duplicate(order)
-        or _filtered(order, market.definition, market.tick_value)
-        or _settle_bound(market, order)
-        or _unwelcome(market, order)
-        or _unfunded(market, order)
-        or _unfillable(market, order)
-    )
+    """Why the order cannot enter. If it can, it knows its bound, its mode of self-trade prevention and what to hold."""
+    refused = _malformed(order) or _duplicate(order) or _filtered(market, order) or _settle_bound(market, order)
+    if refused is None and order.time_in_force == GTC and order.type == LIMIT:
+        refused = _unwelcome(market, order)
+    if refused is None:
+        refused = _unfunded(market, order)
+    if refused is None and order.time_in_force == FOK:
+        refused = _unfillable(market, order)
+    return refused
 
 
 def _filter_failure(reason: str, field: str, value: int, limit: int) -> Rejected:
@@ -96,26 +94,27 @@ def _duplicate(order: Order) -> Rejected | None:
     return None
 
 
-def _filtered(order: Order, market: Market, tick_value: int) -> Rejected | None:  # noqa: PLR0911 -- as above
+def _filtered(market: LiveMarket, order: Order) -> Rejected | None:  # noqa: PLR0911 -- as above
     """Which of the market's limits for numbers the order breaks."""
+    limits = market.definition
     if order.quote_quantity:
         amount = order.quote_quantity
         if amount > MAX_INT:
             return _filter_failure(OVERFLOW, "quote_quantity", amount, MAX_INT)
-        if amount < market.min_notional or amount <= 0:
-            return _filter_failure(MIN_NOTIONAL, "quote_quantity", amount, max(1, market.min_notional))
+        if amount < limits.min_notional or amount <= 0:
+            return _filter_failure(MIN_NOTIONAL, "quote_quantity", amount, max(1, limits.min_notional))
         return None
     quantity = order.quantity
     if quantity > MAX_INT:
         return _filter_failure(OVERFLOW, "quantity", quantity, MAX_INT)
-    if quantity < market.min_quantity:
-        return _filter_failure(LOT_SIZE, "quantity", quantity, market.min_quantity)
-    if quantity > market.max_quantity:
-        return _filter_failure(LOT_SIZE, "quantity", quantity, market.max_quantity)
+    if quantity < limits.min_quantity:
+        return _filter_failure(LOT_SIZE, "quantity", quantity, limits.min_quantity)
+    if quantity > limits.max_quantity:
+        return _filter_failure(LOT_SIZE, "quantity", quantity, limits.max_quantity)
     if order.type == MARKET:
         return None
-    if order.price > MAX_INT // tick_value:
-        return _filter_failure(OVERFLOW, "price", order.price, MAX_INT // tick_value)
+    if order.price > MAX_INT // market.tick_value:
+        return _filter_failure(OVERFLOW, "price", order.price, MAX_INT // market.tick_value)
     if order.price <= 0:
         return _filter_failure(PRICE_FILTER, "price", order.price, 1)
     return None
@@ -148,8 +147,6 @@ def _settle_bound(market: LiveMarket, order: Order) -> Rejected | None:
 
 def _unwelcome(market: LiveMarket, order: Order) -> Rejected | None:
     """Orders that may rest: not too many of them, and none that takes if it must not."""
-    if order.type != LIMIT or order.time_in_force != GTC:
-        return None
     count, limit = len(order.trader.open_orders), market.definition.max_open_orders
     if count >= limit:
         return _filter_failure(MAX_ORDERS, "", count, limit)
@@ -161,17 +158,15 @@ def _unwelcome(market: LiveMarket, order: Order) -> Rejected | None:
 
 
 def _unfunded(market: LiveMarket, order: Order) -> Rejected | None:
-    need = order.quote_quantity or market.need(order)
+    order.held = order.quote_quantity or market.need(order)
     available = market.paying(order).available
-    if need > available:
-        return Rejected(codes.ORDER_REJECTED, "INSUFFICIENT_BALANCE", "", need, available)
+    if order.held > available:
+        return Rejected(codes.ORDER_REJECTED, "INSUFFICIENT_BALANCE", "", order.held, available)
     return None
 
 
 def _unfillable(market: LiveMarket, order: Order) -> Rejected | None:
     """FOK: all of it would have to trade at once. Summaries tell, until its own account's orders are in the way."""
-    if order.time_in_force != FOK:
-        return None
     own = _own_lots(order)
     lots = 0
     for level in market.book.opposite(order.side).each_level():

@@ -9,6 +9,8 @@ fields with a default, never move or reuse one. (msgspec drops class keywords in
 uncompiled.)
 """
 
+from typing import final
+
 from msgspec import Struct
 
 from book.definitions import Account, Asset, Key, Market
@@ -18,6 +20,7 @@ class _Command(Struct, frozen=True, gc=False, array_like=True, tag_field="kind")
     pass
 
 
+@final
 class PlaceOrder(_Command, frozen=True, tag=1):
     """Enter an order. Quantities in lots, prices in ticks, amounts in quote engine units; 0 means 'not given'."""
 
@@ -38,6 +41,7 @@ class PlaceOrder(_Command, frozen=True, tag=1):
     recv_window: int = 5000  # ms
 
 
+@final
 class CancelOrder(_Command, frozen=True, tag=2):
     """Cancel one order, by either id (order_id 0: by client_order_id)."""
 
@@ -51,6 +55,7 @@ class CancelOrder(_Command, frozen=True, tag=2):
     recv_window: int = 5000
 
 
+@final
 class CancelAll(_Command, frozen=True, tag=3):
     """Cancel the account's open orders, in one market or (symbol empty) in all."""
 
@@ -62,34 +67,40 @@ class CancelAll(_Command, frozen=True, tag=3):
     recv_window: int = 5000
 
 
+@final
 class Tick(_Command, frozen=True, tag=16):
     """Time passes: whatever is due by now falls due. The first command after every start."""
 
 
+@final
 class DefineAsset(_Command, frozen=True, tag=32):
     """Make an asset known."""
 
     asset: Asset
 
 
+@final
 class DefineMarket(_Command, frozen=True, tag=33):
     """Open a market between two known assets."""
 
     market: Market
 
 
+@final
 class DefineAccount(_Command, frozen=True, tag=34):
     """Make an account known."""
 
     account: Account
 
 
+@final
 class DefineKey(_Command, frozen=True, tag=35):
     """Let a key act for an account."""
 
     key: Key
 
 
+@final
 class CreditDeposit(_Command, frozen=True, tag=48):
     """Credit an account with what arrived from outside, once for ever per deposit_id."""
 

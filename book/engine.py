@@ -30,7 +30,6 @@ from book.commands import (
     Definition,
     PlaceOrder,
     Tick,
-    TradingCommand,
 )
 from book.definitions import Market
 from book.deposits import Deposits
@@ -50,7 +49,7 @@ from book.image import VERSION, EngineImage, decode, encode
 from book.ledger import Ledger, LedgerError
 from book.live_market import LiveMarket
 from book.orders import Order
-from book.plain import check_command, check_query
+from book.plain import CancelFields, PlaceFields, cancel_fields, check_command, check_query, place_fields
 from book.queries import (
     Answer,
     Balance,
@@ -71,11 +70,16 @@ from book.registry import Registry
 from book.terms import CANCELED, MAX_INT, TRADE
 from book.trading import enter
 
+# Grows with every change of what the same commands lead to; a log made by a newer engine is refused.
+ENGINE_VERSION: Final = 1
+
 MAX_RECV_WINDOW_MS: Final = 60_000
 MAX_AHEAD_MS: Final = 1_000  # how far a client's clock may be ahead of ours
 MAX_DEPTH: Final = 5_000
 
 _NS_PER_MS: Final = 1_000_000
+
+SeldomCommand = CancelAll | CreditDeposit | Tick | Definition
 
 COMPILED: Final = not __file__.endswith(".py")  # mypyc leaves a shared library in the module's place
 
@@ -106,7 +110,6 @@ class Engine:
             TypeError: something in it is not of its type; nothing changed.
             ValueError: `seq` does not grow or time goes back; nothing changed.
         """
-        check_command(command)
         if type(seq) is not int or type(time_ns) is not int:
             raise TypeError("seq and time_ns are plain integers")
         if not self.last_seq < seq <= MAX_INT:
@@ -114,72 +117,96 @@ class Engine:
         if not self.last_time_ns <= time_ns <= MAX_INT:
             raise ValueError(f"time {time_ns} ns after {self.last_time_ns} ns")
         effects = Effects(time_ns)
-        refused: Rejected | None
-        if isinstance(command, PlaceOrder):
-            refused = self._place(command, effects)
-        elif isinstance(command, CancelOrder):
-            refused = self._cancel(command, effects)
-        elif isinstance(command, CancelAll):
-            refused = self._cancel_all(command, effects)
-        elif isinstance(command, CreditDeposit):
-            refused = self._credit(command, seq, effects)
-        elif isinstance(command, Tick):
-            refused = None
+        if type(command) is PlaceOrder:
+            refused = self._place(place_fields(command), effects)
+        elif type(command) is CancelOrder:
+            refused = self._cancel(cancel_fields(command), effects)
         else:
-            refused = self._define(command, effects)
+            check_command(command)
+            refused = self._apply_seldom(command, seq, effects)
         if refused is not None:
             return refused
         self.last_seq = seq
         self.last_time_ns = time_ns
         return effects.events
 
-    def _place(self, command: PlaceOrder, effects: Effects) -> Rejected | None:
-        account = self._authorise(command, effects.time_ns)
-        if isinstance(account, Rejected):
+    def _apply_seldom(self, command: SeldomCommand, seq: int, effects: Effects) -> Rejected | None:
+        if type(command) is CancelAll:
+            return self._cancel_all(command, effects)
+        if type(command) is CreditDeposit:
+            return self._credit(command, seq, effects)
+        if type(command) is Tick:
+            return None
+        return self._define(command, effects)
+
+    def _place(self, fields: PlaceFields, effects: Effects) -> Rejected | None:
+        # fmt: off  # one line per thought, not per name
+        (
+            number,
+            key,
+            session,
+            symbol,
+            side,
+            type_,
+            time_in_force,
+            quantity,
+            price,
+            quote_quantity,
+            post_only,
+            client_order_id,
+            self_trade,
+            timestamp,
+            recv_window,
+        ) = fields
+        # fmt: on
+        account = self._authorise(number, key, session, timestamp, recv_window, effects.time_ns)
+        if not isinstance(account, AccountState):
             return account
-        market = self._markets.get(command.symbol)
+        market = self._markets.get(symbol)
         if market is None:
             return _UNKNOWN_SYMBOL
         order = Order(
             market.trader(account),
-            command.side,
-            command.type,
-            command.time_in_force,
-            command.price,
-            command.quantity,
-            command.quote_quantity,
-            command.post_only,
-            command.client_order_id,
-            command.self_trade,
-            command.session,
+            side,
+            type_,
+            time_in_force,
+            price,
+            quantity,
+            quote_quantity,
+            post_only,
+            client_order_id,
+            self_trade,
+            session,
             effects.time_ns,
         )
         refused = refusal(market, order)
         if refused is not None:
             return refused
         order.order_id = self._last_order_id = self._last_order_id + 1
-        if not order.client_order_id:
+        if not client_order_id:
             order.client_order_id = account.client_order_ids.make(order.order_id)
         account.client_order_ids.add(order.client_order_id, order.order_id)
         enter(market, order, effects)
         return None
 
-    def _cancel(self, command: CancelOrder, effects: Effects) -> Rejected | None:
-        account = self._authorise(command, effects.time_ns)
-        if isinstance(account, Rejected):
+    def _cancel(self, fields: CancelFields, effects: Effects) -> Rejected | None:
+        number, key, session, symbol, order_id, client_order_id, timestamp, recv_window = fields
+        account = self._authorise(number, key, session, timestamp, recv_window, effects.time_ns)
+        if not isinstance(account, AccountState):
             return account
-        market = self._markets.get(command.symbol)
-        if market is None:
+        if symbol not in self._markets:
             return _UNKNOWN_SYMBOL
-        order = self._find(account, command.symbol, command.order_id, command.client_order_id)
+        order = self._find(account, symbol, order_id, client_order_id)
         if order is None:
             return Rejected(codes.CANCEL_REJECTED, "UNKNOWN_ORDER")
-        market.cancel(order, CANCELED, effects)
+        self._markets[symbol].cancel(order, CANCELED, effects)
         return None
 
     def _cancel_all(self, command: CancelAll, effects: Effects) -> Rejected | None:
-        account = self._authorise(command, effects.time_ns)
-        if isinstance(account, Rejected):
+        account = self._authorise(
+            command.account, command.key, command.session, command.timestamp, command.recv_window, effects.time_ns
+        )
+        if not isinstance(account, AccountState):
             return account
         if command.symbol and command.symbol not in self._markets:
             return _UNKNOWN_SYMBOL
@@ -187,26 +214,25 @@ class Engine:
             self._markets[order.trader.symbol].cancel(order, CANCELED, effects)
         return None
 
-    def _authorise(self, command: TradingCommand, time_ns: int) -> AccountState | Rejected:  # noqa: PLR0911 -- one rule, one answer
+    def _authorise(  # noqa: PLR0911, PLR0917 -- one rule, one answer; on the hot path, where keywords cost
+        self, number: int, key_number: int, session: int, timestamp: int, recv_window: int, time_ns: int
+    ) -> AccountState | Rejected:
         """The account that is to trade, if whoever asks may do so, and asks in time."""
-        account = self._accounts.get(command.account)
+        account = self._accounts.get(number)
         if account is None:
-            return Rejected(codes.UNAUTHORIZED, "UNKNOWN_ACCOUNT", "account", command.account)
-        if command.key:
-            key = self._registry.keys.get(command.key)
-            if key is None or key.account != command.account:
-                return Rejected(codes.REJECTED_KEY, "UNKNOWN_KEY", "key", command.key)
+            return Rejected(codes.UNAUTHORIZED, "UNKNOWN_ACCOUNT", "account", number)
+        if key_number:
+            key = self._registry.keys.get(key_number)
+            if key is None or key.account != number:
+                return Rejected(codes.REJECTED_KEY, "UNKNOWN_KEY", "key", key_number)
             if not key.permissions & TRADE:
-                return Rejected(codes.REJECTED_KEY, "NO_PERMISSION", "key", command.key)
-        if not 0 <= command.session <= MAX_INT:
-            return Rejected(codes.INVALID_PARAMETER, "", "session", command.session, MAX_INT)
-        window = command.recv_window
-        if not 0 <= window <= MAX_RECV_WINDOW_MS:
-            return Rejected(codes.INVALID_PARAMETER, "", "recv_window", window, MAX_RECV_WINDOW_MS)
-        if command.timestamp:
-            lateness = time_ns // _NS_PER_MS - command.timestamp
-            if not -MAX_AHEAD_MS <= lateness <= window:
-                return Rejected(codes.INVALID_TIMESTAMP, "", "timestamp", command.timestamp, window)
+                return Rejected(codes.REJECTED_KEY, "NO_PERMISSION", "key", key_number)
+        if not 0 <= session <= MAX_INT:
+            return Rejected(codes.INVALID_PARAMETER, "", "session", session, MAX_INT)
+        if not 0 <= recv_window <= MAX_RECV_WINDOW_MS:
+            return Rejected(codes.INVALID_PARAMETER, "", "recv_window", recv_window, MAX_RECV_WINDOW_MS)
+        if timestamp and not -MAX_AHEAD_MS <= time_ns // _NS_PER_MS - timestamp <= recv_window:
+            return Rejected(codes.INVALID_TIMESTAMP, "", "timestamp", timestamp, recv_window)
         return account
 
     def _find(self, account: AccountState, symbol: str, order_id: int, client_order_id: str) -> Order | None:
@@ -248,15 +274,15 @@ class Engine:
     def _define(self, command: Definition, effects: Effects) -> Rejected | None:
         refused: Rejected | None
         event: Event
-        if isinstance(command, DefineAsset):
+        if type(command) is DefineAsset:
             refused, event = self._registry.define_asset(command.asset), AssetDefined(command.asset)
             if refused is None:
                 self._ledger.define_asset(command.asset.name)
-        elif isinstance(command, DefineMarket):
+        elif type(command) is DefineMarket:
             refused, event = self._registry.define_market(command.market), MarketDefined(command.market)
             if refused is None:
                 self._open_market(command.market)
-        elif isinstance(command, DefineAccount):
+        elif type(command) is DefineAccount:
             refused, event = self._registry.define_account(command.account), AccountDefined(command.account)
             if refused is None:
                 self._accounts[command.account.account] = AccountState(command.account)
@@ -280,14 +306,14 @@ class Engine:
             TypeError: something in it is not of its type.
         """
         check_query(query)
-        if isinstance(query, Depth):
+        if type(query) is Depth:
             return self._depth(query)
-        if isinstance(query, Logon):
+        if type(query) is Logon:
             key = self._registry.keys_by_name.get(query.key_name)
             return Rejected(codes.REJECTED_KEY, "UNKNOWN_KEY", "key_name") if key is None else key
-        if isinstance(query, Directory):
+        if type(query) is Directory:
             return self._directory()
-        if isinstance(query, Info):
+        if type(query) is Info:
             return self._info()
         return self._of_account(query)
 
@@ -295,9 +321,9 @@ class Engine:
         account = self._accounts.get(query.account)
         if account is None:
             return Rejected(codes.UNAUTHORIZED, "UNKNOWN_ACCOUNT", "account", query.account)
-        if isinstance(query, Balances):
+        if type(query) is Balances:
             return [Balance(asset, available, held) for asset, available, held in self._ledger.of(query.account)]
-        if isinstance(query, OpenOrders):
+        if type(query) is OpenOrders:
             if query.symbol and query.symbol not in self._markets:
                 return _UNKNOWN_SYMBOL
             return [order.view() for order in self._open_orders(account, query.symbol)]

@@ -7,7 +7,7 @@ from book.definitions import Asset, Market
 from book.effects import Effects
 from book.events import OrderClosed
 from book.image import MarketImage
-from book.ledger import HOUSE, Balance, Ledger, hold, release
+from book.ledger import HOUSE, Balance, Ledger, release
 from book.market import tick_value
 from book.order_book import OrderBook
 from book.orders import Order, Trader, restored
@@ -64,11 +64,6 @@ class LiveMarket:
     def paying(self, order: Order) -> Balance:
         """The balance the order is paid from."""
         return order.trader.quote if order.side == BUY else order.trader.base
-
-    def hold(self, order: Order, amount: int) -> None:
-        """Set aside what the order may cost."""
-        hold(self.paying(order), amount)
-        order.held = amount
 
     def give_back(self, order: Order, amount: int) -> None:
         """Release a part of what the order holds."""

@@ -143,7 +143,7 @@ class OrderBook:
     def add(self, order: Order) -> None:
         """Rest an order behind all others of its price."""
         self.seq += 1
-        self.side(order.side).add(order)
+        (self.bids if order.side == BUY else self.asks).add(order)
 
     def remove(self, order: Order) -> None:
         """Take a resting order off, wherever it queues."""

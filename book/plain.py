@@ -46,6 +46,38 @@ def check_command(command: Struct) -> None:
     _check(command, _COMMANDS)
 
 
+PlaceFields = tuple[int, int, int, str, int, int, int, int, int, int, bool, str, int, int, int]
+CancelFields = tuple[int, int, int, str, int, str, int, int]
+
+
+def place_fields(command: PlaceOrder) -> PlaceFields:
+    """The fields in their order: `check_command` by hand, for the command that comes most. Raises TypeError."""
+    fields = astuple(command)
+    account, key, session, symbol, side, kind, tif, quantity, price, amount, post_only, name, mode, sent, window = (
+        fields
+    )
+    if not (
+        int is type(account) is type(key) is type(session) is type(side) is type(kind) is type(tif) is type(quantity)
+        and int is type(price) is type(amount) is type(mode) is type(sent) is type(window)
+        and str is type(symbol) is type(name)
+        and type(post_only) is bool
+    ):
+        check_command(command)
+    return fields
+
+
+def cancel_fields(command: CancelOrder) -> CancelFields:
+    """The fields in their order: `check_command` by hand, as above. Raises TypeError."""
+    fields = astuple(command)
+    account, key, session, symbol, order_id, name, timestamp, recv_window = fields
+    if not (
+        int is type(account) is type(key) is type(session) is type(order_id) is type(timestamp) is type(recv_window)
+        and str is type(symbol) is type(name)
+    ):
+        check_command(command)
+    return fields
+
+
 def check_query(query: Struct) -> None:
     """Raises TypeError unless this is a query whose every field is of its own type."""
     _check(query, _QUERIES)

@@ -4,12 +4,15 @@ Answers are copies: they stay true to the moment they were taken at, however the
 every module that defines structs.)
 """
 
+from typing import final
+
 from msgspec import Struct
 
 from book.definitions import Account, Asset, Key, Market
 from book.events import OrderView
 
 
+@final
 class OrderStatus(Struct, frozen=True, gc=False):
     """One order of the account, by either id (order_id 0: by client_order_id). Answer: OrderView."""
 
@@ -19,6 +22,7 @@ class OrderStatus(Struct, frozen=True, gc=False):
     client_order_id: str = ""
 
 
+@final
 class OpenOrders(Struct, frozen=True, gc=False):
     """The account's open orders, oldest first, in one market or (symbol empty) in all. Answer: list[OrderView]."""
 
@@ -26,12 +30,14 @@ class OpenOrders(Struct, frozen=True, gc=False):
     symbol: str = ""
 
 
+@final
 class Balances(Struct, frozen=True, gc=False):
     """What the account owns. Answer: list[Balance], in the order assets were defined, zero balances left out."""
 
     account: int
 
 
+@final
 class Depth(Struct, frozen=True, gc=False):
     """The best `limit` price levels of each side. Answer: DepthView."""
 
@@ -39,16 +45,19 @@ class Depth(Struct, frozen=True, gc=False):
     limit: int = 100
 
 
+@final
 class Logon(Struct, frozen=True, gc=False):
     """The key of this name, as it may act now. Answer: Key, or Rejected REJECTED_KEY."""
 
     key_name: str
 
 
+@final
 class Directory(Struct, frozen=True, gc=False):
     """Everything that is defined. Answer: DirectoryView."""
 
 
+@final
 class Info(Struct, frozen=True, gc=False):
     """Where the engine stands. Answer: InfoView."""
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from book.effects import Effects
 from book.events import OrderAccepted, OrderReduced, Trade
-from book.ledger import settle, transfer
+from book.ledger import hold, settle, transfer
 from book.live_market import LiveMarket
 from book.orders import Order, PriceLevel
 from book.rates import affordable, fee
@@ -38,8 +38,8 @@ _OPEN: Final = 0  # the taker's end is not decided by its trades
 
 
 def enter(market: LiveMarket, order: Order, effects: Effects) -> None:
-    """The order takes effect. It has been judged (book.admission) and has its id."""
-    market.hold(order, order.quote_quantity or market.need(order))
+    """The order takes effect. It has been judged (book.admission), so it says what to hold; and it has its id."""
+    hold(market.paying(order), order.held)
     effects.events.append(OrderAccepted(order.view()))
     end = _take(market, order, effects)
     if end == _OPEN:
