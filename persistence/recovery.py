@@ -10,6 +10,8 @@ The whole difficulty is to tell a torn last frame from a rotten one. Sectors of 
 all, their place was zero before, and by construction the part of a frame in any sector holds at least five non-zero
 bytes (docs/reqlog-format.md). Hence: if one part of the bad frame is all zero, a sector never arrived, the sync never
 returned, and nobody was answered. If every part is there, all of it may have arrived and been answered, so we stop.
+(Where the header itself is not whole, nothing says how long the frame was, and behind a rotten, answered frame there
+may be a torn one: then only the sectors that hold the header prove anything.)
 
 The whole log is walked before the first byte is repaired, so that damage further up stops us with every file as it was.
 Every repair may be cut off by the next crash and simply begins again: the torn bytes are kept first, and zeroing some
@@ -144,16 +146,17 @@ def torn_remains(data: bytes, bad: BadFrame) -> bytes:
     """What there is of the last frame if it is provably torn; nothing if it may be damaged. `data`: the file."""
     if not bad.incomplete or _valid_header_behind(data, bad.offset):
         return b""
-    written = _end_of_content(data)
+    begin, written = bad.offset, _end_of_content(data)
     if bad.header is not None:
-        end = bad.offset + codec.FRAME_HEADER_BYTES + bad.header.length
-        longest = end
+        known = end = longest = begin + codec.FRAME_HEADER_BYTES + bad.header.length
     else:
-        end = max(written, bad.offset + _SMALLEST_FRAME)
-        longest = bad.offset + codec.FRAME_HEADER_BYTES + codec.MAX_PAYLOAD_BYTES
-    if written > longest or not _has_zero_sector(data, bad.offset, end):
+        # Its length is not known, so a zero sector farther behind may be of another frame.
+        known = begin + _SMALLEST_FRAME
+        end = max(written, known)
+        longest = begin + codec.FRAME_HEADER_BYTES + codec.MAX_PAYLOAD_BYTES
+    if written > longest or not _has_zero_sector(data, begin, known):
         return b""
-    return data[bad.offset : end]
+    return data[begin:end]
 
 
 def _valid_header_behind(data: bytes, offset: int) -> bool:
