@@ -1,0 +1,226 @@
+"""The clients' door: it listens, counts who comes in, and runs a session for each. One bad client costs only itself.
+
+A session's crash ends that session; what happens to the listener ends the gateway, and its supervisor opens the door
+again. A stop closes the door first, then lets every session answer what it has read, for a bounded time.
+"""
+
+import errno
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any, Final
+
+import structlog
+import trio
+from attrs import Attribute, field, frozen
+from attrs.validators import and_, ge, le
+from msgspec import UNSET
+from structlog.typing import FilteringBoundLogger
+from trio.abc import HalfCloseableStream, Listener
+
+from actors.directory import Directory
+from actors.limits import Connections
+from actors.mailbox import Sender
+from actors.replies import Replies
+from actors.requests import Batch
+from actors.session import Session, SessionLimits, SessionStatistics
+from actors.wire import encode_lines, refusal
+from actors.world import Clock, Entropy, Network, Peer
+from book.codes import TOO_MANY_CONNECTIONS
+
+# What `accept` fails with when this process or the machine has no room for one more connection. That passes.
+_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+NO_ROOM_SECONDS: Final = 0.1
+# A fresh connection takes one line at once, or its client is not worth waiting for.
+TURN_AWAY_SECONDS: Final = 0.1
+
+log: FilteringBoundLogger = structlog.get_logger("gateway")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _loopback_only(config: "GatewayConfig", _attribute: "Attribute[bool]", unsigned: Any) -> None:
+    if unsigned and not _is_loopback(config.host):
+        raise ValueError(f"unsigned_logon is for a loopback host only, and host is {config.host!r}")
+
+
+@frozen(kw_only=True)
+class GatewayConfig:
+    """Where clients connect and how many may."""
+
+    host: str = "127.0.0.1"
+    port: int = field(default=7700, validator=and_(ge(0), le(65_535)))
+    """0 picks a free one, which a restarted gateway keeps."""
+    max_connections: int = field(default=10_000, validator=and_(ge(1), le(1_000_000)))
+    max_connections_per_address: int = field(default=1_000, validator=and_(ge(1), le(1_000_000)))
+    """For IPv6, an address is a /64."""
+    drain_seconds: float = field(default=5.0, validator=and_(ge(0.0), le(60.0)))
+    """At a stop, for sessions to answer what they have read."""
+    unsigned_logon: bool = field(default=False, validator=_loopback_only)
+    """Whether the name of a key is enough to log on. For demos, on loopback."""
+    session: SessionLimits = field(factory=SessionLimits)
+
+
+class Sessions:
+    """Who is connected now: the gateway's register, for operators."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def add(self, session: Session) -> None:
+        """Enter a session."""
+        self._sessions[session.number] = session
+
+    def remove(self, session: Session) -> None:
+        """Strike a session out."""
+        del self._sessions[session.number]
+
+    def kill(self, number: int) -> bool:
+        """Close one connection; False if there is none of this number."""
+        session = self._sessions.get(number)
+        if session is None:
+            return False
+        log.warning("a session is killed", session=number, peer=str(session.peer))
+        session.kill()
+        return True
+
+    def stop(self) -> None:
+        """Ask all sessions to answer what they have read and close."""
+        for session in self._sessions.values():
+            session.stop()
+
+    def list(self) -> "list[SessionStatistics]":
+        """All sessions, in the order they came."""
+        return [session.statistics() for session in self._sessions.values()]
+
+
+class Gateway:
+    """Accepts connections and owns their sessions.
+
+    Args:
+        config: Where, and how many.
+        matching: Where sessions send batches.
+        network: What to listen on.
+        clock: For the times that clients see.
+        entropy: For nonces.
+        directory: What is defined, for names and decimals.
+        sessions: The register to keep.
+        serving: Told the address clients can connect to, at every start.
+    """
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        matching: Sender[Batch],
+        *,
+        network: Network,
+        clock: Clock,
+        entropy: Entropy,
+        directory: Directory,
+        sessions: Sessions,
+        serving: Callable[[Peer], None],
+    ) -> None:
+        self._config = config
+        self._matching = matching
+        self._network = network
+        self._clock = clock
+        self._entropy = entropy
+        self._directory = directory
+        self._replies = Replies(directory)
+        self._sessions = sessions
+        self._serving = serving
+        # These belong to the process: no restart gives a number or a port twice.
+        self._numbers = itertools.count(1)
+        self._port = config.port
+        self._connections = Connections(config.max_connections, config.max_connections_per_address)
+
+    async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            CannotListen: the address is taken or not ours.
+        """
+        listeners = await self._listen()
+        async with trio.open_nursery() as serving:
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(self._accept, listener, serving)
+                task_status.started()
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            log.info("the gateway is closed; sessions answer what they have read", sessions=len(self._sessions))
+            self._sessions.stop()
+            serving.cancel_scope.deadline = trio.current_time() + self._config.drain_seconds
+
+    async def _listen(self) -> Sequence[Listener[HalfCloseableStream]]:
+        listeners = await self._network.listen_tcp(self._config.host, self._port)
+        address = self._network.address(listeners[0])
+        self._port = address.port
+        self._serving(address)
+        log.info("clients can connect", address=str(address))
+        return listeners
+
+    async def _accept(self, listener: Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
+        async with listener:
+            while True:
+                try:
+                    stream = await listener.accept()
+                except OSError as error:
+                    if error.errno not in _NO_ROOM:
+                        raise
+                    log.warning("no room for another connection", reason=error.strerror)
+                    await trio.sleep(NO_ROOM_SECONDS)
+                    continue
+                await self._admit(stream, nursery)
+
+    async def _admit(self, stream: HalfCloseableStream, nursery: trio.Nursery) -> None:
+        try:
+            peer = self._network.peer(stream)
+        except OSError:  # gone already
+            await trio.aclose_forcefully(stream)
+            return
+        if self._connections.admit(peer.host):
+            nursery.start_soon(self._serve, stream, peer)
+        else:
+            await _turn_away(stream, peer)
+
+    async def _serve(self, stream: HalfCloseableStream, peer: Peer) -> None:
+        session = Session(
+            next(self._numbers),
+            peer,
+            stream,
+            matching=self._matching,
+            grids=self._directory.grids,
+            replies=self._replies,
+            clock=self._clock,
+            entropy=self._entropy,
+            limits=self._config.session,
+            unsigned_logon=self._config.unsigned_logon,
+        )
+        self._sessions.add(session)
+        try:
+            await session.run()
+        except Exception:
+            # Our bug, and none of the other clients' business.
+            log.exception("a session crashed", session=session.number, peer=str(peer))
+        finally:
+            self._sessions.remove(session)
+            self._connections.leave(peer.host)
+
+
+async def _turn_away(stream: HalfCloseableStream, peer: Peer) -> None:
+    """Say why and close."""
+    log.info("a connection too many", peer=str(peer))
+    line = refusal(UNSET, TOO_MANY_CONNECTIONS, "too many connections, from this address or in all")
+    with suppress(trio.BrokenResourceError), trio.move_on_after(TURN_AWAY_SECONDS):
+        async with stream:
+            await stream.send_all(encode_lines([line]))

@@ -1,0 +1,453 @@
+"""One client's connection: lines in, requests to matching, answers out in the order they were asked.
+
+Theory of operation. Two tasks share one queue of turns (`actors.turns`). The reader makes turns of what it reads: what
+matching has to see goes there as one batch, the rest (ping, bad lines, ...) is answered in its place. A batch settles
+by a synchronous call back, which only wakes the writer. The writer takes whatever turns at the head of the queue are
+settled, makes their replies, encodes all of them at once and writes them in one `send_all`.
+
+Three things bound what a connection can hold. What it may have in flight is limited by weight, one for an order and
+more for what has long answers; beyond that the reader stops reading, and TCP makes the client wait. Where matching's
+mailbox is full the reader waits likewise, and past a deadline answers 'busy'. And a client that does not read its
+answers is cut off at a deadline.
+
+A logon decides how what follows is understood, so the reader waits for its outcome before it decodes on.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from math import ceil, inf
+from typing import Any, Final
+
+import structlog
+import trio
+from attrs import field, frozen
+from attrs.validators import and_, ge, le
+from msgspec import UNSET, UnsetType
+from structlog.typing import FilteringBoundLogger
+from trio.abc import HalfCloseableStream
+
+from actors import logon, wire
+from actors.intake import Identity, Intake
+from actors.limits import TokenBucket
+from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
+from actors.reading import Lines, read
+from actors.replies import Replies
+from actors.requests import Batch, Outcome, Request
+from actors.turns import Turn, Turns
+from actors.wire import Line, Refusal, RefusedError, Reply, refusal
+from actors.world import Clock, Entropy, Peer
+from book.codes import INVALID_JSON, REJECTED_KEY, TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS, UNAUTHORIZED
+from book.definitions import Key
+from book.market import Grid
+from book.queries import Logon
+from book.terms import PERMISSIONS
+
+# As much as is read at once: a window of requests, so that a loaded connection makes large batches.
+READ_BYTES: Final = 256 * 1024
+# A turn ends at this weight: what matching, or the encoder, works off in about a millisecond.
+TURN_WEIGHT: Final = 512
+# One write takes at most this weight and one turn more: longer ones would hold up the other connections.
+WRITE_WEIGHT: Final = 1024
+NONCE_BYTES: Final = 16
+# The owner of a key mistypes now and then; whoever fails more often is guessing.
+MAX_FAILED_LOGONS: Final = 5
+# How long a client that we hang up on may take to read why.
+LINGER_SECONDS: Final = 1.0
+
+_NS_PER_MS: Final = 1_000_000
+
+log: FilteringBoundLogger = structlog.get_logger("session")
+
+
+def _seconds(default: float) -> float:
+    seconds: float = field(default=default, validator=and_(ge(0.001), le(3600.0)))
+    return seconds
+
+
+def _count(default: int) -> int:
+    count: int = field(default=default, validator=and_(ge(1), le(10_000_000)))
+    return count
+
+
+@frozen(kw_only=True)
+class SessionLimits:
+    """What one connection may do. Times from 0.001 to 3,600 seconds, counts from 1 to 10,000,000."""
+
+    first_line_seconds: float = _seconds(10.0)
+    """From connecting to the first whole line."""
+    line_seconds: float = _seconds(10.0)
+    """From the first byte of a line to its end."""
+    idle_seconds: float = _seconds(30.0)
+    """Without a request, while no answer is awaited."""
+    send_seconds: float = _seconds(10.0)
+    """For the client to take what is written to it."""
+    busy_seconds: float = _seconds(5.0)
+    """For a batch to find room in matching's mailbox, before it is answered SERVER_BUSY."""
+    window: int = _count(4_096)
+    """Requests in flight, by weight, at which reading pauses."""
+    requests_per_second: int = _count(100_000)
+    burst: int = _count(200_000)
+    """Requests that may come at once after a while of silence."""
+
+
+@frozen
+class SessionStatistics:
+    """A moment in a connection's life."""
+
+    session: int
+    peer: str
+    account: int | None
+    """None before a logon."""
+    key: int | None
+    connected_since: int
+    """ms since 1970."""
+    requests: int
+    """Lines answered or being answered."""
+    in_flight: int
+    """Weight of what is not answered yet."""
+
+
+class Session:
+    """One connection from accept to close.
+
+    Args:
+        number: Unique in this process.
+        peer: Who connected.
+        stream: The connection; the session closes it.
+        matching: Where batches go.
+        grids: The markets, by name, as the directory keeps them.
+        replies: Makes answers.
+        clock: For the times that clients see.
+        entropy: For the nonce.
+        limits: What this client may do.
+        unsigned_logon: Whether the name of a key is enough to log on.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        peer: Peer,
+        stream: HalfCloseableStream,
+        *,
+        matching: Sender[Batch],
+        grids: Mapping[str, Grid],
+        replies: Replies,
+        clock: Clock,
+        entropy: Entropy,
+        limits: SessionLimits,
+        unsigned_logon: bool,
+    ) -> None:
+        self.number = number
+        self.peer = peer
+        self._stream = stream
+        self._matching = matching
+        self._grids = grids
+        self._replies = replies
+        self._clock = clock
+        self._limits = limits
+        self._connected_since = self._now_ms()
+
+        # Who it is.
+        self._nonce = entropy(NONCE_BYTES).hex()
+        self._unsigned_logon = unsigned_logon
+        self._identity: Identity | None = None
+        self._intake = Intake(grids, None)
+        self._logged_on = False
+        self._failed_logons = 0
+        self._answerers: dict[type, Callable[[Any], Reply]] = {
+            wire.Ping: self._pong,
+            wire.Time: self._time,
+            wire.SessionStatus: self._status,
+            wire.Logout: self._log_out,
+        }
+
+        # What it may do.
+        now = trio.current_time()
+        self._bucket = TokenBucket(limits.requests_per_second, limits.burst, now)
+        self._idle_at = now + limits.first_line_seconds
+        self._half_line_at = inf
+
+        # What is under way.
+        self._lines = Lines()
+        self._turns = Turns()
+        self._requests = 0
+        self._reading = True
+        self._stopping = False
+        self._expelled = False
+        self._scope = trio.CancelScope()
+        self._receiving = trio.CancelScope()
+        self._news = trio.Event()
+        self._room = trio.Event()
+
+    # --------------------------------------------------------------------------------------------------- its whole life
+
+    async def run(self) -> None:
+        """Serve until the client leaves or breaks a limit, or until `stop` and everything in flight is answered."""
+        with self._scope:
+            async with self._stream:
+                self._append(wire.Hello(wire.VERSION, self._nonce, self._connected_since))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    await self._read()
+                if self._stopping or self._expelled:
+                    await self._linger()
+
+    def stop(self) -> None:
+        """Read no more; answer what was read, then close."""
+        self._stopping = True
+        self._receiving.cancel()
+
+    def kill(self) -> None:
+        """Close at once. What is in flight happens or not, as if the client had gone."""
+        self._scope.cancel()
+
+    def statistics(self) -> SessionStatistics:
+        """What an operator wants to know."""
+        who = self._identity
+        return SessionStatistics(
+            self.number,
+            str(self.peer),
+            None if who is None else who.account,
+            None if who is None else who.key,
+            self._connected_since,
+            self._requests,
+            self._turns.weight,
+        )
+
+    async def _linger(self) -> None:
+        """Let the last lines arrive: to close with something unread makes TCP take back what is on its way."""
+        with trio.move_on_after(LINGER_SECONDS), suppress(trio.BrokenResourceError):
+            await self._stream.send_eof()
+            while await self._stream.receive_some(READ_BYTES):
+                pass
+
+    # ---------------------------------------------------------------------------------------------------------- reading
+
+    async def _read(self) -> None:
+        while data := await self._receive():
+            lines = self._lines.feed(data)
+            if lines:
+                self._requests += len(lines)
+                granted = self._bucket.take(len(lines), trio.current_time())
+                remaining = iter(lines)
+                await self._take(islice(remaining, granted), self._understand)
+                await self._take(remaining, self._turn_away)
+            if self._lines.too_long:
+                self._expel(INVALID_JSON, f"a line is longer than {wire.MAX_LINE_BYTES} bytes")
+            if self._expelled:
+                break
+            self._set_deadlines(any_line=bool(lines))
+        self._reading = False
+        self._news.set()
+
+    async def _receive(self) -> bytes:
+        """What arrives next; nothing at the client's end, at `stop`, and when a deadline passed."""
+        while not self._stopping:
+            with trio.CancelScope(deadline=min(self._idle_at, self._half_line_at)) as self._receiving:
+                try:
+                    return bytes(await self._stream.receive_some(READ_BYTES))
+                except trio.BrokenResourceError:
+                    self.kill()
+                    return b""
+            now = trio.current_time()
+            if now >= self._half_line_at:
+                self._expel(INVALID_JSON, f"the line was not finished within {self._limits.line_seconds:g} s")
+                break
+            if now < self._idle_at:
+                continue  # it was `stop`
+            if not self._turns.weight:
+                self._expel(TOO_MANY_CONNECTIONS, "no request came for a while, and idle connections are not kept")
+                break
+            # It is we who are slow: a client that waits for answers need not ask more.
+            self._idle_at = now + self._limits.idle_seconds
+        return b""
+
+    def _set_deadlines(self, *, any_line: bool) -> None:
+        # Only once all that was read has been taken: the time in which we paused is not the client's.
+        now = trio.current_time()
+        if any_line:
+            self._idle_at = now + self._limits.idle_seconds
+        if not self._lines.half_line:
+            self._half_line_at = inf
+        elif any_line or self._half_line_at == inf:
+            self._half_line_at = now + self._limits.line_seconds
+
+    async def _take(self, lines: Iterator[bytes], fill: "_Fill") -> None:
+        """Make turns of the lines and hand them on, as the window has room for them."""
+        while not self._expelled:
+            while self._turns.weight >= self._limits.window:
+                # No deadline: the writer makes room, or cuts off the client who does not let it.
+                self._room = trio.Event()
+                await self._room.wait()
+            turn = Turn()
+            logon_request = fill(turn, lines)
+            if turn.slots:
+                await self._submit(turn)
+            if logon_request is not None:
+                await self._log_on(logon_request)
+            elif not turn.slots:
+                return
+
+    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> wire.Logon | None:
+        """Fill the turn, until it is full, or until a logon comes, which is returned instead."""
+        makers = self._intake.makers
+        slots, requests = turn.slots, turn.requests
+        for line in lines:
+            request_id: int | str | UnsetType = UNSET
+            try:
+                request = read(line)
+                request_id = request.id
+                maker = makers.get(type(request))
+                if maker is not None:
+                    requests.append(maker(request))
+                    slots.append(request)
+                elif type(request) is wire.Logon:
+                    return request
+                else:
+                    slots.append(self._answerers[type(request)](request))
+                turn.weight += request.weight
+            except RefusedError as error:
+                slots.append(_refusal(error.request_id if request_id is UNSET else request_id, error))
+                turn.weight += 1
+            if turn.weight >= TURN_WEIGHT:
+                break
+        return None
+
+    def _turn_away(self, turn: Turn, lines: Iterator[bytes]) -> None:
+        """Fill the turn with refusals, for lines beyond the rate."""
+        wait_ms = max(1, ceil(self._bucket.seconds_until_next() * 1_000))
+        message = f"more than {self._limits.requests_per_second} requests per second; wait {wait_ms} ms"
+        for line in islice(lines, TURN_WEIGHT):
+            try:
+                request_id = read(line).id
+            except RefusedError as error:
+                request_id = error.request_id
+            turn.slots.append(refusal(request_id, TOO_MANY_REQUESTS, message, retry_after=wait_ms))
+            turn.weight += 1
+
+    async def _submit(self, turn: Turn) -> None:
+        """Queue the turn and hand its batch, if any, to matching. Always a checkpoint."""
+        self._turns.append(turn)
+        if turn.requests:
+            turn.batch = Batch(turn.requests, self._wake)
+            await self._hand_on(turn.batch)
+        else:
+            self._news.set()
+            await trio.lowlevel.checkpoint()
+
+    async def _hand_on(self, batch: Batch) -> None:
+        try:
+            await self._matching.send(batch, timeout_seconds=self._limits.busy_seconds)
+        except NotDone as fate:
+            batch.fail(fate)
+
+    def _append(self, line: Line) -> None:
+        """Queue one line that needs nobody."""
+        self._turns.append_line(line)
+        self._news.set()
+
+    def _expel(self, code: int, message: str) -> None:
+        """Read no more, say why, and close."""
+        log.info("a client is shown out", session=self.number, peer=str(self.peer), reason=message)
+        self._append(refusal(UNSET, code, message))
+        self._expelled = True
+
+    # ------------------------------------------------------------------------------------------------ what needs nobody
+
+    def _pong(self, request: wire.Ping) -> Reply:
+        return Reply(request.id, 200, wire.Nothing())
+
+    def _time(self, request: wire.Time) -> Reply:
+        return Reply(request.id, 200, wire.ServerTime(self._now_ms()))
+
+    def _status(self, request: wire.SessionStatus | wire.Logon) -> Reply:
+        who = self._identity
+        if who is None:
+            raise RefusedError(UNAUTHORIZED, "nobody is logged on")
+        permissions = [name for bit, name in PERMISSIONS.items() if who.permissions & bit]
+        return Reply(request.id, 200, wire.LoggedOn(who.account, permissions, who.since_ms))
+
+    def _log_out(self, request: wire.Logout) -> Reply:
+        if self._identity is None:
+            raise RefusedError(UNAUTHORIZED, "nobody is logged on")
+        self._speak_as(None)
+        return Reply(request.id, 200, wire.Nothing())
+
+    def _now_ms(self) -> int:
+        return self._clock.wall_ns() // _NS_PER_MS
+
+    # ------------------------------------------------------------------------------------------------------- logging on
+
+    async def _log_on(self, request: wire.Logon) -> None:
+        """Answer a logon, while everything behind it waits."""
+        line = await self._logon_answer(request)
+        self._append(line)
+        if type(line) is Refusal:
+            self._failed_logons += 1
+            if self._failed_logons >= MAX_FAILED_LOGONS:
+                self._expel(REJECTED_KEY, "too many logons failed")
+
+    async def _logon_answer(self, request: wire.Logon) -> Reply | Refusal:
+        params = request.params
+        try:
+            self._check_first_logon()
+            logon.check_params(params, self._now_ms(), unsigned=self._unsigned_logon)
+            outcome = await self._ask_for_key(params.api_key)
+            if isinstance(outcome, NotDone | OutcomeUnknown):
+                return self._replies.reply(request, outcome)
+            key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None)
+        except RefusedError as error:
+            return _refusal(request.id, error)
+        self._logged_on = True
+        self._speak_as(Identity(key.account, key.key, self.number, key.permissions, self._now_ms()))
+        return self._status(request)
+
+    def _check_first_logon(self) -> None:
+        if self._logged_on:
+            raise RefusedError(REJECTED_KEY, "one logon per connection: open another one")
+
+    async def _ask_for_key(self, name: str) -> Outcome:
+        batch = Batch([Logon(name)])
+        await self._hand_on(batch)
+        try:
+            # No deadline: a batch that matching has is settled, by its next incarnation if need be.
+            (outcome,) = await batch.wait()
+        except (NotDone, OutcomeUnknown) as fate:
+            return fate
+        return outcome
+
+    def _speak_as(self, identity: Identity | None) -> None:
+        self._identity = identity
+        self._intake = Intake(self._grids, identity)
+
+    # ---------------------------------------------------------------------------------------------------------- writing
+
+    def _wake(self, _batch: Call[list[Request], list[Outcome]]) -> None:
+        self._news.set()
+
+    async def _write(self) -> None:
+        while self._reading or self._turns:
+            turns = self._turns.take(WRITE_WEIGHT)
+            if not turns:
+                # No deadline: each batch is settled exactly once, and the reader ends by deadlines of its own.
+                self._news = trio.Event()
+                await self._news.wait()
+                continue
+            lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
+            try:
+                with trio.fail_after(self._limits.send_seconds):
+                    await self._stream.send_all(wire.encode_lines(lines))
+            except (trio.BrokenResourceError, trio.TooSlowError) as error:
+                log.info("a client is cut off", session=self.number, peer=str(self.peer), reason=repr(error))
+                self.kill()
+                return
+            self._turns.done(turns)
+            self._room.set()
+
+
+_Fill = Callable[[Turn, Iterator[bytes]], wire.Logon | None]
+
+
+def _refusal(request_id: int | str | UnsetType, error: RefusedError) -> Refusal:
+    return refusal(request_id, error.code, error.message, reason=error.reason)

@@ -1,0 +1,91 @@
+"""What a connection has under way: its turns, in the order they were asked, and how much that is.
+
+A turn is a run of consecutive lines: those that matching has to see, as one batch, and the others, answered already.
+Turns leave in the order they came, once they are settled, so answers do too.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from typing import Final
+
+from actors import wire
+from actors.mailbox import NotDone, OutcomeUnknown
+from actors.requests import Batch, Outcome, Request
+from actors.wire import Line, Refusal, Reply
+
+_LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello})
+
+
+class Turn:
+    """Consecutive lines, with their answers or with what those will be made of."""
+
+    __slots__ = ("batch", "requests", "slots", "weight")
+
+    def __init__(self) -> None:
+        self.slots: list[wire.Request | Line] = []
+        """For each line, in order: its answer, or the request whose outcome the batch will have."""
+        self.requests: list[Request] = []
+        """What matching is asked: for each request in `slots`, in the same order."""
+        self.batch: Batch | None = None
+        self.weight = 0
+
+    @property
+    def settled(self) -> bool:
+        """All answers can be given."""
+        return self.batch is None or self.batch.settled
+
+    def lines(self, reply: Callable[[wire.Request, Outcome], Reply | Refusal]) -> list[Line]:
+        """All answers, in order, once `settled`."""
+        outcomes = self._outcomes()
+        return [
+            slot if type(slot) in _LINES else reply(slot, next(outcomes))  # type: ignore[arg-type, misc]  # the set says it
+            for slot in self.slots
+        ]
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        if self.batch is None:
+            return iter(())
+        try:
+            return iter(self.batch.result())
+        except (NotDone, OutcomeUnknown) as fate:
+            return repeat(fate)
+
+
+class Turns:
+    """A connection's turns that are not written yet."""
+
+    __slots__ = ("_turns", "weight")
+
+    def __init__(self) -> None:
+        self._turns: deque[Turn] = deque()
+        self.weight = 0
+        """Of all that is not written and reported `done` yet."""
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def append(self, turn: Turn) -> None:
+        """Take a turn in; nothing is put into it any more but its batch's outcomes."""
+        self._turns.append(turn)
+        self.weight += turn.weight
+
+    def append_line(self, line: Line) -> None:
+        """Take in one line that needs nobody."""
+        turn = Turn()
+        turn.slots.append(line)
+        turn.weight = 1
+        self.append(turn)
+
+    def take(self, weight: int) -> list[Turn]:
+        """Remove the settled turns at the front: up to this weight, and the turn that passes it."""
+        taken: list[Turn] = []
+        while self._turns and self._turns[0].settled and weight > 0:
+            turn = self._turns.popleft()
+            weight -= turn.weight
+            taken.append(turn)
+        return taken
+
+    def done(self, turns: list[Turn]) -> None:
+        """The turns are written: they weigh no more."""
+        self.weight -= sum(turn.weight for turn in turns)
