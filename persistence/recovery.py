@@ -19,16 +19,18 @@ of a torn frame's sectors leaves it torn.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import structlog
 from attrs import frozen
 
 from persistence import codec
+from persistence.codec import FrameHeader
 from persistence.segments import (
     FOLDER,
     BadFrame,
+    Frame,
     LogReader,
     Position,
     Segment,
@@ -68,7 +70,7 @@ class Recovered:
 
 
 @frozen(slots=True)
-class _Findings:
+class Findings:
     """Where the log ends and what is to be repaired there. Nothing has been touched yet."""
 
     segment: Segment
@@ -89,7 +91,10 @@ def recover(
     found = after(segments(disk, engine_version=engine_version), covered_seq)
     if not found:
         return None
-    findings = _walk(disk, found, progress)
+    walk = Walk(disk, found, progress)
+    for _ in walk:
+        pass
+    findings = walk.findings
     if findings.torn:
         _keep_and_zero(disk, findings)
     if findings.successor is not None:
@@ -102,41 +107,51 @@ def recover(
     return Recovered(findings.segment, findings.position, findings.offset)
 
 
-def _walk(disk: Disk, found: Sequence[Segment], progress: Progress) -> _Findings:
-    """Prove every frame up to the end of the log, and judge that end."""
-    sizes = [disk.size(segment.path) for segment in found]
-    reader = LogReader()
-    for index, segment in enumerate(found):
-        progress(sum(sizes[:index]), sum(sizes))
-        data = disk.read(segment.path)
-        torn = b""
-        try:
-            for _ in reader.frames(segment, data):
-                pass
-        except BadFrame as bad:
-            torn = torn_remains(data, bad)
-            if not torn or reader.sealed or not _ends_with(disk, found, index):
-                raise
-        if reader.position is not None and not reader.sealed and _ends_with(disk, found, index):
-            findings = _Findings(segment, reader.position, reader.offset, torn, next(iter(found[index + 1 :]), None))
-            _must_be_consistent(findings, len(data))
-            return findings
-    raise found[-1].damaged(reader.offset, "the segment is sealed, but the one that must follow it is missing")
+class Walk:
+    """The whole log, frame by frame, and at its end the judgement: an end to go on from, or Damaged."""
 
+    findings: Findings
 
-def _ends_with(disk: Disk, found: Sequence[Segment], index: int) -> bool:
-    """Whether the log may end in this segment: it is the last, or only a successor without any frame follows."""
-    rest = found[index + 1 :]
-    return not rest or (len(rest) == 1 and zero_from(disk.read(rest[0].path), codec.SEGMENT_HEADER_BYTES))
+    def __init__(self, disk: Disk, found: Sequence[Segment], progress: Progress = no_progress) -> None:
+        self._disk = disk
+        self._found = found
+        self._progress = progress
+        self.reader = LogReader()
 
+    def __iter__(self) -> Iterator[Frame]:
+        """Each frame, proven. `findings` is there when this ends. Raises Damaged, Unreadable or NewerFormat."""
+        sizes = [self._disk.size(segment.path) for segment in self._found]
+        for index, segment in enumerate(self._found):
+            self._progress(sum(sizes[:index]), sum(sizes))
+            data = self._disk.read(segment.path)
+            torn = b""
+            try:
+                yield from self.reader.frames(segment, data)
+            except BadFrame as bad:
+                torn = torn_remains(data, bad)
+                if not torn or self.reader.sealed or not self._may_end_in(index):
+                    raise
+            if not self.reader.sealed and self._may_end_in(index):
+                self.findings = self._end_in(index, len(data), torn)
+                self._progress(sum(sizes), sum(sizes))
+                return
+        what = "the segment is sealed, but the one that must follow it is missing"
+        raise self._found[-1].damaged(self.reader.offset, what)
 
-def _must_be_consistent(findings: _Findings, size: int) -> None:
-    segment, successor = findings.segment, findings.successor
-    if size != segment.header.size:
-        raise segment.damaged(size, f"the file has {size} bytes instead of {segment.header.size}")
-    if successor is not None and successor.header.first_seq != findings.position.next_seq:
-        what = f"it begins at {successor.header.first_seq}, but the log before it ends at {findings.position.next_seq}"
-        raise successor.damaged(40, what)
+    def _may_end_in(self, index: int) -> bool:
+        """Whether this segment is the last, or only a successor without any frame follows."""
+        rest = self._found[index + 1 :]
+        return not rest or (len(rest) == 1 and zero_from(self._disk.read(rest[0].path), codec.SEGMENT_HEADER_BYTES))
+
+    def _end_in(self, index: int, size: int, torn: bytes) -> Findings:
+        segment, position = self._found[index], self.reader.position
+        if position is None or size != segment.header.size:
+            raise segment.damaged(size, f"the file has {size} bytes instead of {segment.header.size}")
+        successor = self._found[index + 1] if index + 1 < len(self._found) else None
+        if successor is not None and successor.header.first_seq != position.next_seq:
+            what = f"it begins at {successor.header.first_seq}, but the log before it ends at {position.next_seq}"
+            raise successor.damaged(40, what)
+        return Findings(segment, position, self.reader.offset, torn, successor)
 
 
 # The torn tail --------------------------------------------------------------------------------------------------------
@@ -144,7 +159,7 @@ def _must_be_consistent(findings: _Findings, size: int) -> None:
 
 def torn_remains(data: bytes, bad: BadFrame) -> bytes:
     """What there is of the last frame if it is provably torn; nothing if it may be damaged. `data`: the file."""
-    if not bad.incomplete or _valid_header_behind(data, bad.offset):
+    if not bad.incomplete or any(headers_behind(data, bad.offset)):
         return b""
     begin, written = bad.offset, _end_of_content(data)
     if bad.header is not None:
@@ -159,13 +174,14 @@ def torn_remains(data: bytes, bad: BadFrame) -> bytes:
     return data[begin:end]
 
 
-def _valid_header_behind(data: bytes, offset: int) -> bool:
+def headers_behind(data: bytes, offset: int) -> Iterator[tuple[int, FrameHeader]]:
+    """Every whole frame header behind `offset`, and where it is."""
     at = data.find(codec.FRAME_MAGIC, offset + 1)
     while at >= 0:
-        if at % codec.ALIGNMENT == 0 and codec.decode_frame_header(data, at) is not None:
-            return True
+        header = codec.decode_frame_header(data, at)
+        if header is not None and at % codec.ALIGNMENT == 0:
+            yield at, header
         at = data.find(codec.FRAME_MAGIC, at + 1)
-    return False
 
 
 def _end_of_content(data: bytes) -> int:
@@ -180,9 +196,9 @@ def _has_zero_sector(data: bytes, begin: int, end: int) -> bool:
     return any(not any(data[a:b]) for a, b in itertools.pairwise(cuts))
 
 
-def _keep_and_zero(disk: Disk, findings: _Findings) -> None:
+def _keep_and_zero(disk: Disk, findings: Findings) -> None:
     path, offset, torn = findings.segment.path, findings.offset, findings.torn
-    kept = _free_name(disk, f"{path}.{offset}.torn")
+    kept = free_name(disk, f"{path}.{offset}.torn")
     disk.write_file(kept, torn)
     file = disk.open(path)
     file.write_at(offset, bytes(len(torn)))
@@ -193,7 +209,7 @@ def _keep_and_zero(disk: Disk, findings: _Findings) -> None:
     )
 
 
-def _free_name(disk: Disk, path: str) -> str:
+def free_name(disk: Disk, path: str) -> str:
     """The path, or the first of path.2, path.3 … that is free: what an interrupted repair has kept stays."""
     names = itertools.chain([path], (f"{path}.{n}" for n in itertools.count(2)))
     return next(name for name in names if not disk.exists(name))

@@ -173,6 +173,8 @@ class LogReader:
 
     def frames(self, segment: Segment, data: bytes) -> Iterator[Frame]:
         """The frames of the next segment, whose whole file is `data`. Raises Damaged, BadFrame or NewerFormat."""
+        if self.done:
+            return
         position = self._begin(segment)
         while not self.done:
             frame = _frame(segment, data, self.offset, position)
