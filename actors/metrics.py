@@ -1,0 +1,177 @@
+"""The metrics endpoint: Prometheus text over HTTP, read from the statistics the actors keep anyway.
+
+The hot path counts in plain integers; nothing here is touched until a scrape asks. The names, with their meanings, are
+in this file, and nowhere else.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import Final
+
+import h11
+import structlog
+import trio
+from attrs import frozen
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+from trio.abc import HalfCloseableStream
+
+from actors.mailbox import MailboxStatistics
+from actors.reqlog_writer import LogState
+from actors.supervision import ChildStatistics, State, SupervisorStatistics
+from actors.world import Network, Peer
+
+# A scrape is small and quick; whoever is slower than this is not Prometheus.
+REQUEST_SECONDS: Final = 10.0
+CONNECTIONS: Final = 16
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_log = structlog.get_logger("metrics")
+
+
+@frozen
+class MetricsConfig:
+    """Where Prometheus scrapes."""
+
+    host: str = "127.0.0.1"
+    port: int = 9100
+
+
+class ExchangeCollector(Collector):
+    """Turns statistics into metric families at each scrape."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        tree: Callable[[], SupervisorStatistics],
+        mailboxes: Sequence[Callable[[], MailboxStatistics]],
+        sessions: Sized,
+        log_state: LogState,
+    ) -> None:
+        self._version = version
+        self._tree = tree
+        self._mailboxes = mailboxes
+        self._sessions = sessions
+        self._log_state = log_state
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric of the exchange."""
+        yield InfoMetricFamily("tallystick_build", "The running program.", {"version": self._version})
+        yield from _actor_metrics(_actors(self._tree()))
+        yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
+        yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))
+        yield from _log_metrics(self._log_state)
+
+
+class Metrics:
+    """Serves `GET /metrics`."""
+
+    def __init__(
+        self, config: MetricsConfig, network: Network, collector: Collector, serving: Callable[[Peer], None]
+    ) -> None:
+        self._config = config
+        self._network = network
+        self._registry = CollectorRegistry()
+        self._registry.register(collector)
+        self._serving = serving
+        self._connections = 0
+
+    async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            CannotListen: the address is taken or not ours.
+        """
+        listeners = await self._network.listen_tcp(self._config.host, self._config.port)
+        self._connections = 0
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(self._accept, listener, nursery)
+            self._serving(self._network.address(listeners[0]))
+            task_status.started()
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _accept(self, listener: trio.abc.Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
+        async with listener:
+            while True:
+                stream = await listener.accept()
+                if self._connections < CONNECTIONS:
+                    self._connections += 1
+                    nursery.start_soon(self._serve, stream)
+                else:
+                    await stream.aclose()
+
+    async def _serve(self, stream: HalfCloseableStream) -> None:
+        try:
+            async with stream:
+                with trio.fail_after(REQUEST_SECONDS):
+                    await self._exchange(stream)
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError) as error:
+            _log.info("a scrape came to nothing", reason=repr(error))
+        finally:
+            self._connections -= 1
+
+    async def _exchange(self, stream: HalfCloseableStream) -> None:
+        """One request, one response, then the connection is closed."""
+        http = h11.Connection(h11.SERVER)
+        while not isinstance(event := http.next_event(), h11.Request):
+            if event is not h11.NEED_DATA:
+                return
+            http.receive_data(bytes(await stream.receive_some(65_536)))
+        status, body = self._answer(event)
+        headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body))), ("Connection", "close")]
+        head = http.send(h11.Response(status_code=status, headers=headers)) or b""
+        await stream.send_all(head + (b"" if event.method == b"HEAD" else body))
+
+    def _answer(self, request: h11.Request) -> tuple[int, bytes]:
+        if request.target.partition(b"?")[0] != b"/metrics":
+            return 404, b"there is only /metrics here\n"
+        if request.method not in (b"GET", b"HEAD"):
+            return 405, b"only GET is answered here\n"
+        return 200, generate_latest(self._registry)
+
+
+def _actors(tree: SupervisorStatistics) -> Iterator[ChildStatistics]:
+    for child in tree.children:
+        if child.supervisor is None:
+            yield child
+        else:
+            yield from _actors(child.supervisor)
+
+
+def _actor_metrics(children: Iterable[ChildStatistics]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("tallystick_actor_up", "1 while the actor is running.", labels=["actor"])
+    restarts = CounterMetricFamily("tallystick_actor_restarts", "Restarts of the actor.", labels=["actor"])
+    for child in children:
+        up.add_metric([child.name], float(child.state is State.RUNNING))
+        restarts.add_metric([child.name], child.restarts)
+    yield up
+    yield restarts
+
+
+def _mailbox_metrics(mailboxes: Iterable[MailboxStatistics]) -> Iterator[Metric]:
+    depth = GaugeMetricFamily("tallystick_mailbox_items", "Items waiting for the actor now.", labels=["mailbox"])
+    room = GaugeMetricFamily("tallystick_mailbox_capacity_items", "Items that may wait at most.", labels=["mailbox"])
+    refused = CounterMetricFamily("tallystick_mailbox_refused", "Items refused for want of room.", labels=["mailbox"])
+    for mailbox in mailboxes:
+        depth.add_metric([mailbox.name], mailbox.depth)
+        room.add_metric([mailbox.name], mailbox.capacity)
+        refused.add_metric([mailbox.name], mailbox.refused)
+    yield depth
+    yield room
+    yield refused
+
+
+def _log_metrics(log: LogState) -> Iterator[Metric]:
+    view = log.view()
+    if view is None:
+        return
+    yield CounterMetricFamily("tallystick_log_frames", "Frames written since the writer started.", view.frames)
+    yield CounterMetricFamily("tallystick_log_records", "Records written since the writer started.", view.records)
+    yield CounterMetricFamily("tallystick_log_sync_seconds", "Time spent writing and syncing.", view.sync_ns / 1e9)
+    yield GaugeMetricFamily("tallystick_log_segments", "Segments of the log, the open one included.", view.segments)
+    yield GaugeMetricFamily(
+        "tallystick_log_has_room", "0 while new orders are refused for want of disk.", view.has_room
+    )

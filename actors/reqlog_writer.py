@@ -1,0 +1,321 @@
+"""The request log's writer: log, then answer.
+
+Theory of operation. It takes all that matching has handed on since it last looked, appends the records as one frame,
+syncs it in a worker thread, and then releases, in order, the answers of every batch in it: group commit, with at most
+one unsynced frame at any moment. Reads travel in the same queue, so they are released behind everything they may have
+seen. With nothing to log, nothing is synced and the answers leave at once.
+
+It owns the log's files. At its start it recovers: a torn tail is repaired and what was found is synced before anything
+is taken. Handoffs carry the incarnation of the matching that made them, and only the one that asked at the barrier last
+is listened to: what an older one still had in the mailbox when this writer crashed would leave a gap in the log, so it
+is answered 'busy', as it certainly did not happen. What was in hand at a crash is 'outcome unknown'.
+
+A write or sync that fails is no error here: the disk ends the process, and nobody is answered (persistence.storage).
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Final
+
+import structlog
+import trio
+from attrs import Factory, field, frozen
+from attrs.validators import ge, gt
+
+from actors.handoff import Barrier, Handoff, LogItem
+from actors.mailbox import Busy, Mailbox, OutcomeUnknown
+from actors.world import Blocking, Clock, Entropy
+from book.engine import ENGINE_VERSION
+from persistence.exits import NoSpace
+from persistence.recovery import Progress
+from persistence.reqlog import Reqlog, ReqlogConfig
+from persistence.storage import Disk
+
+# So many handoffs, and after so many bytes no more of them, make one frame: plenty for one sync, bounded for a reader.
+FRAME_HANDOFFS: Final = 256
+FRAME_BYTES: Final = 1024 * 1024
+ROOM_RETRY_SECONDS: Final = 1.0
+
+_log = structlog.get_logger("reqlog-writer")
+
+
+@frozen(kw_only=True)
+class WriterConfig:
+    """How the log is kept and when the writer does more than append."""
+
+    log: ReqlogConfig = Factory(ReqlogConfig)
+    idle_seconds: float = field(default=0.010, validator=gt(0))
+    """After so long without a record an empty frame follows, so that what was acknowledged is rarely last."""
+    seal_seconds: float = field(default=300.0, validator=gt(0))
+    """A segment with records in it is sealed at this age, so that a backup never waits long."""
+    check_frames: int = field(default=256, validator=ge(1))
+    """Every so many frames carry a check: the digest and totals that a replay must arrive at."""
+
+
+@frozen
+class LogView:
+    """Where the log stands."""
+
+    next_seq: int
+    chain: str
+    """Hex, the value of the last frame."""
+    segment: str
+    """Path of the open segment in the data folder."""
+    segments: int
+    """The number of the open segment, counted from 1."""
+    epoch: int
+    frames: int
+    """Written since the writer started, empty ones included."""
+    records: int
+    """Written since the writer started."""
+    sync_ns: int
+    """Time spent writing and syncing since the writer started."""
+    has_room: bool
+    """False while the next segment finds no room on the disk: new orders are refused, cancels are not."""
+
+
+class LogState:
+    """What the writer tells of itself; the writer alone changes it. Outlives the writer's incarnations."""
+
+    def __init__(self) -> None:
+        self.has_room = True
+        self.reqlog: Reqlog | None = None
+        self.frames = 0
+        self.records = 0
+        self.sync_ns = 0
+
+    def view(self) -> LogView | None:
+        """A copy; None before the writer's first start."""
+        if self.reqlog is None:
+            return None
+        return LogView(
+            next_seq=self.reqlog.next_seq,
+            chain=self.reqlog.position.chain.hex(),
+            segment=self.reqlog.segment_path,
+            segments=self.reqlog.segment_number,
+            epoch=self.reqlog.epoch,
+            frames=self.frames,
+            records=self.records,
+            sync_ns=self.sync_ns,
+            has_room=self.has_room,
+        )
+
+
+class ReqlogWriter:
+    """Turns handoffs into frames and frames into released answers."""
+
+    def __init__(
+        self,
+        config: WriterConfig,
+        mailbox: Mailbox[LogItem],
+        *,
+        disk: Disk,
+        blocking: Blocking,
+        clock: Clock,
+        entropy: Entropy,
+        state: LogState,
+        progress: Callable[[str], Progress],
+    ) -> None:
+        self._config = config
+        self._mailbox = mailbox
+        self._disk = disk
+        self._blocking = blocking
+        self._clock = clock
+        self._entropy = entropy
+        self._state = state
+        self._progress = progress
+
+    async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        """Recover the log, then write until `stop` and until the mailbox is empty; then seal it.
+
+        Raises:
+            Damaged, Unreadable, NewerFormat: the log is not to be touched; every file is as it was.
+        """
+        reqlog = await self._blocking(self._open)
+        self._state.reqlog = reqlog
+        pen = _Pen(self._config, reqlog, self._blocking, self._clock, self._state)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._interrupt_at, stop)
+            nursery.start_soon(pen.keep_prepared)
+            task_status.started()
+            await self._write(pen, stop)
+            nursery.cancel_scope.cancel()
+        await pen.close()
+
+    def _open(self) -> Reqlog:
+        return Reqlog.open(
+            self._disk,
+            self._config.log,
+            engine_version=ENGINE_VERSION,
+            entropy=self._entropy,
+            time_ns=self._clock.wall_ns(),
+            progress=self._progress("checking the request log"),
+        )
+
+    async def _interrupt_at(self, stop: trio.Event) -> None:
+        await stop.wait()
+        self._mailbox.interrupt()
+
+    async def _write(self, pen: "_Pen", stop: trio.Event) -> None:
+        while True:
+            items: list[LogItem] = []
+            with trio.move_on_after(pen.patience_seconds()) as waiting:
+                items = await self._mailbox.receive_some(FRAME_HANDOFFS)
+            if items:
+                await pen.work_off(items)
+            elif waiting.cancelled_caught:
+                await pen.idle()
+            elif stop.is_set():
+                return
+
+
+class _Pen:
+    """One incarnation of the writer: the open log, and whom it listens to."""
+
+    def __init__(self, config: WriterConfig, reqlog: Reqlog, blocking: Blocking, clock: Clock, state: LogState) -> None:
+        self._config = config
+        self._reqlog = reqlog
+        self._blocking = blocking
+        self._clock = clock
+        self._state = state
+        self._incarnation = 0
+        self._check: bytes | None = None
+        self._frames_since_check = 0
+        self._last_has_records = False
+        self._rolled = trio.Event()
+        # One at a time makes room: the background, or a roll that comes too early for it.
+        self._preparing = trio.Lock()
+
+    def patience_seconds(self) -> float:
+        """How long to wait for work before there is something to do without any."""
+        if self._last_has_records:
+            return self._config.idle_seconds
+        if not self._reqlog.segment_has_records:
+            return inf
+        if not self._state.has_room:
+            return self._config.seal_seconds
+        return max(0.0, self._config.seal_seconds - self._segment_age_seconds())
+
+    async def work_off(self, items: Sequence[LogItem]) -> None:
+        """Write what is to be written, then answer; in order, in as many frames as it needs."""
+        group: list[Handoff] = []
+        group_bytes = 0
+        try:
+            for item in items:
+                if isinstance(item, Barrier):
+                    await self._commit(group)
+                    group, group_bytes = [], 0
+                    self._incarnation = item.request
+                    item.settle(self._reqlog.position)
+                elif item.incarnation != self._incarnation:
+                    _settle_all([item], Busy("the log's writer restarted before this was written"))
+                else:
+                    item_bytes = sum(map(len, item.records)) + len(item.records)
+                    if group and group_bytes + item_bytes > FRAME_BYTES:
+                        await self._commit(group)
+                        group, group_bytes = [], 0
+                    group.append(item)
+                    group_bytes += item_bytes
+            await self._commit(group)
+        except BaseException:
+            # Whether the group in hand was written is not known; what stands behind it was certainly not.
+            _settle_all(group, OutcomeUnknown("the log's writer failed while this was being written"))
+            _settle_all(
+                [item for item in items if isinstance(item, Handoff)], Busy("the log's writer failed before this")
+            )
+            raise
+
+    async def _commit(self, group: Sequence[Handoff]) -> None:
+        writing = [handoff for handoff in group if handoff.records]
+        if writing:
+            first, last = writing[0], writing[-1]
+            if first.first_seq != self._reqlog.next_seq:
+                raise AssertionError(f"handed {first.first_seq} where {self._reqlog.next_seq} is due: a gap in the log")
+            await self._append([record for handoff in writing for record in handoff.records], last.check, last.time_ns)
+        for handoff in group:
+            for batch, outcomes in handoff.answers:
+                batch.settle(outcomes)
+
+    async def _append(self, records: list[bytes], check: bytes | None, time_ns: int) -> None:
+        count = len(records)
+        if sum(map(len, records)) + count + len(check or b"") + 1 > self._reqlog.room:
+            await self._roll(time_ns)
+        self._frames_since_check += 1
+        if check is not None and self._frames_since_check >= self._config.check_frames:
+            records.append(check)
+            self._frames_since_check = 0
+        began_ns = self._clock.monotonic_ns()
+        await self._blocking(lambda: self._reqlog.append(records, count=count, time_ns=time_ns))
+        self._state.sync_ns += self._clock.monotonic_ns() - began_ns
+        self._state.frames += 1
+        self._state.records += count
+        self._check = check
+        self._last_has_records = True
+
+    async def idle(self) -> None:
+        """Nothing came for as long as `patience_seconds` said: protect the last frame, or seal an old segment."""
+        time_ns = self._clock.wall_ns()
+        if self._last_has_records:
+            self._last_has_records = False
+            await self._blocking(lambda: self._reqlog.append((), count=0, time_ns=time_ns))
+            self._state.frames += 1
+        elif self._reqlog.segment_has_records and self._state.has_room:
+            await self._roll(time_ns)
+
+    async def _roll(self, time_ns: int) -> None:
+        """Seal the segment and go on in the next. Without room for one it waits: back-pressure, not loss."""
+        check = [] if self._check is None else [self._check]
+        while True:
+            try:
+                async with self._preparing:
+                    await self._blocking(lambda: self._reqlog.roll(check, time_ns=time_ns))
+            except NoSpace as error:
+                self._complain(error)
+                await trio.sleep(ROOM_RETRY_SECONDS)
+            else:
+                break
+        self._frames_since_check = 0
+        self._last_has_records = False
+        self._rolled.set()
+
+    async def keep_prepared(self) -> None:
+        """Keep room for the next segment ready; while the disk has none, say so and try again."""
+        while True:
+            self._rolled = trio.Event()
+            await self._prepare()
+            await self._rolled.wait()
+
+    async def _prepare(self) -> None:
+        while True:
+            try:
+                async with self._preparing:
+                    await self._blocking(self._reqlog.prepare_next)
+            except NoSpace as error:
+                self._complain(error)
+                await trio.sleep(ROOM_RETRY_SECONDS)
+            else:
+                if not self._state.has_room:
+                    _log.warning("there is room again; new orders are accepted")
+                self._state.has_room = True
+                return
+
+    def _complain(self, error: NoSpace) -> None:
+        if self._state.has_room:
+            _log.error("new orders are refused, cancels are accepted, until there is room", reason=str(error))
+        self._state.has_room = False
+
+    async def close(self) -> None:
+        """The stop in order: a check, a shutdown record, the seal."""
+        check = [] if self._check is None else [self._check]
+        time_ns = self._clock.wall_ns()
+        await self._blocking(lambda: self._reqlog.close(check, time_ns=time_ns))
+
+    def _segment_age_seconds(self) -> float:
+        return (self._clock.wall_ns() - self._reqlog.segment_created_ns) / 1e9
+
+
+def _settle_all(handoffs: Sequence[Handoff], error: Busy | OutcomeUnknown) -> None:
+    for handoff in handoffs:
+        for batch, _ in handoff.answers:
+            if not batch.settled:
+                batch.fail(error)

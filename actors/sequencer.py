@@ -1,0 +1,150 @@
+"""The synchronous heart of matching: stamp, apply, collect. No `await`, no I/O.
+
+One sequencer is one incarnation of matching: it owns the engine, engine time and the next sequence number, and turns
+batches into a handoff for the request log's writer. Every changing request takes one sequence number, whether it took
+effect or was refused (the log keeps refusals for the audit); reads take none.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NoReturn, get_args
+
+import structlog
+
+from actors.directory import Directory
+from actors.engine_clock import EngineClock
+from actors.handoff import Handoff
+from actors.mailbox import Busy, Faulted
+from actors.quarantine import Quarantine
+from actors.requests import Batch, Done, Outcome, Request
+from book.commands import Command, PlaceOrder, Tick
+from book.engine import Engine
+from book.events import Event, Rejected
+from book.queries import Directory as DirectoryQuery
+from book.queries import DirectoryView
+from persistence import codec
+from persistence.exits import Exit
+
+_COMMANDS: Final = frozenset(get_args(Command))
+_IN_PLACE: Final = frozenset({"ALREADY_DEFINED", "DUPLICATE_DEPOSIT"})
+
+_log = structlog.get_logger("matching")
+
+
+class DefinitionRefusedError(Exception):
+    """The configuration asks for a definition that the engine refuses, or that the log already knows otherwise."""
+
+    exit_code: Final = Exit.USAGE
+
+
+class Sequencer:
+    """Works off batches, one request after the other; unusable once `failure` is set."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: EngineClock,
+        *,
+        incarnation: int,
+        next_seq: int,
+        quarantine: Quarantine,
+        directory: Directory,
+        die: Callable[[int, str], NoReturn],
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._incarnation = incarnation
+        self._next_seq = next_seq
+        self._quarantine = quarantine
+        self._directory = directory
+        self._die = die
+        self._records: list[bytes] = []
+        self._events: list[Event] = []
+        self.failure: Exception | None = None
+        """What the engine raised instead of answering: a bug in it, after which its state is unknown."""
+
+    def open(self, definitions: Iterable[Command]) -> Handoff:
+        """The first handoff: time passes, and whatever is not defined yet is defined.
+
+        Raises:
+            DefinitionRefusedError: a definition cannot be had.
+        """
+        time_ns = self._clock.now()
+        first_seq = self._next_seq
+        try:
+            self._apply(Tick(), time_ns)
+        except Exception as error:  # noqa: BLE001 - whatever a timer raises, it would raise again after every restart
+            self._die(Exit.POISON_TIMER, f"a timer fails the engine at {time_ns} ns: {error!r}")
+        for definition in definitions:
+            outcome = self._engine.apply(definition, self._next_seq, time_ns)
+            if isinstance(outcome, Rejected):
+                if outcome.reason not in _IN_PLACE:
+                    raise DefinitionRefusedError(_refusal(definition, outcome))
+            else:
+                self._keep(definition, time_ns, outcome)
+        self._fill_directory()
+        return self._handoff(first_seq, time_ns, [])
+
+    def work(self, batches: Sequence[Batch], *, accept_orders: bool) -> Handoff:
+        """Work off the batches; with `accept_orders` false, what would add an order is answered busy."""
+        time_ns = self._clock.now()
+        first_seq = self._next_seq
+        answers: list[tuple[Batch, list[Outcome]]] = []
+        for batch in batches:
+            outcomes = [self._outcome(request, time_ns, accept_orders=accept_orders) for request in batch.request]
+            answers.append((batch, outcomes))
+        return self._handoff(first_seq, time_ns, answers)
+
+    def _outcome(self, request: Request, time_ns: int, *, accept_orders: bool) -> Outcome:
+        if self.failure is not None:
+            return Busy("matching restarts; this was not applied")
+        if self._quarantine and request in self._quarantine:
+            return Faulted("this request failed the engine before and is refused until the next release")
+        if not accept_orders and type(request) is PlaceOrder:
+            return Busy("the request log has no room for new orders; cancels are accepted")
+        try:
+            if type(request) in _COMMANDS:
+                return self._apply(request, time_ns)  # type: ignore[arg-type]  # the table holds commands only
+            return self._engine.query(request)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001 - any exception out of the engine is a bug in it, handled as such
+            self.failure = error
+            self._quarantine.add(request)
+            _log.exception("the engine failed; its request is quarantined, matching restarts", request=repr(request))
+            return Faulted("the engine failed on this request; it was not applied")
+
+    def _apply(self, command: Command, time_ns: int) -> Outcome:
+        seq = self._next_seq
+        outcome = self._engine.apply(command, seq, time_ns)
+        if isinstance(outcome, Rejected):
+            self._records.append(codec.encode_refused(time_ns, command, outcome.code, outcome.reason))
+            self._next_seq = seq + 1
+            return outcome
+        self._keep(command, time_ns, outcome)
+        return Done(seq, time_ns, outcome)
+
+    def _keep(self, command: Command, time_ns: int, events: list[Event]) -> None:
+        self._records.append(codec.encode_command(time_ns, command))
+        self._events += events
+        self._next_seq += 1
+
+    def _handoff(self, first_seq: int, time_ns: int, answers: list[tuple[Batch, list[Outcome]]]) -> Handoff:
+        records, self._records = self._records, []
+        events, self._events = self._events, []
+        check: bytes | None = None
+        if records:
+            self._engine.digest.update(events)
+            if self.failure is None:
+                check = codec.encode_check(time_ns, self._engine.digest.value(), self._engine.totals())
+        return Handoff(self._incarnation, first_seq, records, time_ns, check, answers)
+
+    def _fill_directory(self) -> None:
+        view = self._engine.query(DirectoryQuery())
+        if not isinstance(view, DirectoryView):
+            raise AssertionError(f"the engine answered {view!r} when asked what is defined")
+        self._directory.fill(view)
+
+
+def _refusal(definition: Command, rejected: Rejected) -> str:
+    return (
+        f"the configuration asks for {definition!r}, which is refused: {rejected.reason} "
+        f"({rejected.field} {rejected.value}, limit {rejected.limit}); what is in the log cannot be defined otherwise"
+    )

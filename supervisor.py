@@ -1,0 +1,203 @@
+"""The map of the exchange: every actor, what it may touch, who restarts it, and in which order all starts and stops.
+
+    root                    one_for_one
+    ├─ engine               rest_for_one
+    │  ├─ reqlog-writer     owns the request log's files; group commit
+    │  └─ matching          the only writer of trading state; rebuilt from the log at every start
+    ├─ metrics              Prometheus text over HTTP
+    ├─ admin                the operators' Unix socket
+    ├─ gateway              the clients' TCP listener and sessions
+    └─ market-maker         only in the demo
+
+Children start from top to bottom, each when the one before it is ready, and stop from bottom to top. An actor calls
+only actors above it; what flows back is an answer.
+"""
+
+import signal
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Final, NoReturn
+
+import structlog
+import trio
+from attrs import Factory, frozen
+
+from actors.admin import Admin, AdminConfig
+from actors.admin_commands import AdminCommands
+from actors.directory import Directory
+from actors.gateway import Gateway, GatewayConfig, Sessions
+from actors.handoff import LogItem
+from actors.mailbox import Mailbox
+from actors.market_maker import MarketMaker, MarketMakerConfig
+from actors.matching import Matching, MatchingConfig
+from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
+from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
+from actors.requests import Batch
+from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
+from actors.world import Blocking, Clock, Entropy, Network, Peer
+from book.engine import Engine
+from persistence.recovery import Progress
+from persistence.storage import Disk
+
+VERSION: Final = "0.1.0"
+
+_log = structlog.get_logger("supervisor")
+
+
+@frozen(kw_only=True)
+class Config:
+    """Every part's own configuration, side by side."""
+
+    writer: WriterConfig = Factory(WriterConfig)
+    matching: MatchingConfig = Factory(MatchingConfig)
+    gateway: GatewayConfig
+    admin: AdminConfig
+    metrics: MetricsConfig = Factory(MetricsConfig)
+    market_maker: MarketMakerConfig | None = None
+
+
+@frozen(kw_only=True)
+class World:
+    """What the outside gives us. The simulation hands in another one; nothing reaches around it."""
+
+    clock: Clock
+    disk: Disk
+    network: Network
+    blocking: Blocking
+    random: Random
+    entropy: Entropy
+    die: Callable[[int, str], NoReturn]
+    uid: int
+    progress: Callable[[str], Progress]
+    engine: Callable[[], Engine] = Engine
+
+
+class Addresses:
+    """Where the exchange can be reached; its listeners say so when they begin to listen."""
+
+    client: Peer
+    metrics: Peer
+
+    def client_is(self, peer: Peer) -> None:
+        """Told by the gateway."""
+        self.client = peer
+
+    def metrics_is(self, peer: Peer) -> None:
+        """Told by the metrics endpoint."""
+        self.metrics = peer
+
+
+# The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
+REQLOG_WRITER, MATCHING, ADMIN, GATEWAY, MARKET_MAKER = range(5)
+
+
+def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
+    """The whole exchange as a tree, not yet started."""
+    # Made here, so that they outlive their actors: clients stay connected while matching restarts.
+    log: Mailbox[LogItem] = Mailbox("reqlog-writer", 64, rank=REQLOG_WRITER)
+    matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
+    directory, log_state, sessions = Directory(), LogState(), Sessions()
+
+    writer = ReqlogWriter(
+        config.writer,
+        log,
+        disk=world.disk,
+        blocking=world.blocking,
+        clock=world.clock,
+        entropy=world.entropy,
+        state=log_state,
+        progress=world.progress,
+    )
+    matcher = Matching(
+        config.matching,
+        matching,
+        log.sender(MATCHING),
+        engine=world.engine,
+        clock=world.clock,
+        disk=world.disk,
+        blocking=world.blocking,
+        die=world.die,
+        directory=directory,
+        log_state=log_state,
+        progress=world.progress,
+    )
+    collector = ExchangeCollector(
+        version=VERSION,
+        tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
+        mailboxes=(log.statistics, matching.statistics),
+        sessions=sessions,
+        log_state=log_state,
+    )
+    commands = AdminCommands(
+        tree=lambda: root,
+        matching=matching.sender(ADMIN),
+        sessions=sessions,
+        log_state=log_state,
+        version=VERSION,
+    )
+    gateway = Gateway(
+        config.gateway,
+        matching.sender(GATEWAY),
+        network=world.network,
+        clock=world.clock,
+        entropy=world.entropy,
+        directory=directory,
+        sessions=sessions,
+        serving=addresses.client_is,
+    )
+    metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
+    admin = Admin(config.admin, world.network, world.uid, commands.table())
+
+    supervise = partial(Supervisor, random=world.random, die=world.die)
+    engine = supervise(
+        "engine",
+        REST_FOR_ONE,
+        [
+            Child("reqlog-writer", writer.run, start_timeout_seconds=None),
+            Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
+        ],
+    )
+    children = [
+        engine.child(),
+        Child("metrics", metrics.run, limit=NEVER_ESCALATES),
+        Child("admin", admin.run),
+        Child("gateway", gateway.run, stop_timeout_seconds=config.gateway.drain_seconds + 5),
+    ]
+    if config.market_maker is not None:
+        maker = MarketMaker(config.market_maker, matching.sender(MARKET_MAKER), world.random)
+        children.append(Child("market-maker", maker.run, limit=NEVER_ESCALATES))
+    root = supervise("root", ONE_FOR_ONE, children, limit=Restarts(3, per=60))
+    return root
+
+
+async def serve(config: Config, world: World, ready: Callable[[Addresses], None]) -> None:
+    """Run the exchange until SIGTERM, Ctrl-C or an operator's `shutdown`; `ready` is called once it serves.
+
+    Raises:
+        StartFailed: a child could not start; nothing runs.
+        GaveUp: a child crashed more often than its limit allows; everything has been stopped in order.
+    """
+    addresses = Addresses()
+    root = exchange(config, world, addresses)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_at_signal, root)
+        await root.run(trio.Event(), task_status=_Ready(lambda: ready(addresses)))
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_at_signal(root: Supervisor) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            _log.info("stopping in order", signal=signal.Signals(number).name)
+            root.request_stop()
+
+
+@frozen
+class _Ready:
+    """A task status that calls back: a stop may come before the start is complete, and then nobody is waiting."""
+
+    callback: Callable[[], None]
+
+    def started(self, _value: None = None) -> None:
+        self.callback()

@@ -1,0 +1,67 @@
+"""The `tallystick` command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import supervisor
+from persistence.exits import Exit
+from tallystick import running, terminal
+from tallystick.admin import admin
+from tallystick.config import ConfigError, load
+from tallystick.demo_command import demo
+from tallystick.log import log
+from tallystick.selfcheck import selfcheck
+
+app = typer.Typer(
+    name="tallystick",
+    help="A digital-asset exchange that never loses an acknowledged request.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(log, name="log")
+app.command()(demo)
+app.command()(admin)
+app.command()(selfcheck)
+
+
+def main() -> None:
+    """Where the installed command begins."""
+    terminal.log_to_stderr()
+    app()
+
+
+@app.command()
+def run(
+    *, config: Annotated[Path, typer.Option("--config", help="A tallystick.toml; docs/configuration.md has every key.")]
+) -> None:
+    """Run the exchange in the foreground, until SIGTERM or Ctrl-C."""
+    try:
+        settings = load(config)
+    except ConfigError as error:
+        typer.echo(f"tallystick: {error}", err=True)
+        raise typer.Exit(Exit.USAGE) from None
+
+    def ready(addresses: supervisor.Addresses) -> None:
+        typer.echo(f"tallystick: serving clients on {addresses.client}", err=True)
+
+    raise typer.Exit(running.run(settings.config, settings.data_folder, ready=ready, progress=terminal.progress))
+
+
+@app.command(name="check-config")
+def check_config(file: Path) -> None:
+    """Say whether a configuration file is right, and if not, where it is wrong."""
+    try:
+        load(file)
+    except ConfigError as error:
+        typer.echo(f"tallystick: {error}", err=True)
+        raise typer.Exit(Exit.USAGE) from None
+    typer.echo(f"{file} is right")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"tallystick {supervisor.VERSION}")

@@ -1,0 +1,97 @@
+"""`tallystick demo`: the whole exchange on embedded defaults, on this machine alone, and how to talk to it."""
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from actors.admin import AdminConfig
+from actors.gateway import GatewayConfig
+from actors.matching import MatchingConfig
+from actors.metrics import MetricsConfig
+from actors.session import SessionLimits
+from supervisor import Addresses, Config
+from tallystick import running, terminal
+from tallystick.demo import MARKET_MAKER, TRADERS, DemoKey, definitions
+
+HOST: Final = "127.0.0.1"
+PORT: Final = 7700
+METRICS_PORT: Final = 9100
+SOCKET: Final = "admin.sock"
+
+
+def demo(
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line when it serves, and nothing else.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where clients connect; 0 picks a free port.")] = 7700,
+    data: Annotated[
+        Path | None, typer.Option(help="Keep the state here across restarts; else a temporary folder.")
+    ] = None,
+    quiet_market: Annotated[bool, typer.Option("--quiet-market", help="Leave out the market maker.")] = False,
+) -> None:
+    """Run a demo exchange on this machine: three markets, funded accounts alice and bob, a market maker."""
+    with ExitStack() as stack:
+        if data is None:
+            data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-demo-")))
+        folder = data.absolute()
+        config = demo_config(folder, port=port, market_maker=not quiet_market)
+
+        def ready(addresses: Addresses) -> None:
+            introduce = json_line if json else welcome
+            typer.echo(introduce(addresses, folder))
+
+        code = running.run(config, str(folder), ready=ready, progress=terminal.progress)
+    raise typer.Exit(code)
+
+
+def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:
+    """The demo's configuration: loopback only, limits wide enough for a load generator."""
+    return Config(
+        matching=MatchingConfig(definitions()),
+        gateway=GatewayConfig(
+            host=HOST,
+            port=port,
+            max_connections_per_address=10_000,
+            unsigned_logon=True,
+            session=SessionLimits(requests_per_second=10_000_000, burst=10_000_000),
+        ),
+        admin=AdminConfig(folder / SOCKET),
+        # Only one demo at a time can have the usual ports.
+        metrics=MetricsConfig(HOST, METRICS_PORT if port == PORT else 0),
+        market_maker=MARKET_MAKER if market_maker else None,
+    )
+
+
+def json_line(addresses: Addresses, folder: Path) -> str:
+    """What a program that started the demo reads: one line, all it needs to trade."""
+    facts = {
+        "ready": True,
+        "client": str(addresses.client),
+        "admin": str(folder / SOCKET),
+        "metrics": f"http://{addresses.metrics}/metrics",
+        "data": str(folder),
+        "accounts": [{"name": name, "apiKey": name, "privateKey": DemoKey.of(name).seed.hex()} for _, name in TRADERS],
+    }
+    return msgspec.json.encode(facts).decode()
+
+
+def welcome(addresses: Addresses, folder: Path) -> str:
+    """What a person who started the demo reads: how to trade by hand."""
+    return f"""\
+The demo exchange serves; Ctrl-C stops it. Accounts alice and bob are funded, their keys are public.
+
+  clients   {addresses.client}
+  admin     tallystick admin --socket {folder / SOCKET} tree
+  metrics   http://{addresses.metrics}/metrics
+  data      {folder}
+
+Trade by hand: run  nc {addresses.client.host} {addresses.client.port}  and type
+
+{{"id":1,"method":"session.logon","params":{{"apiKey":"alice"}}}}
+{{"id":2,"method":"order.place","params":{{"symbol":"BTC-USDT","side":"BUY","type":"LIMIT","quantity":"0.5","price":"45000.00"}}}}
+{{"id":3,"method":"depth","params":{{"symbol":"BTC-USDT","limit":5}}}}
+{{"id":4,"method":"account.status"}}
+"""

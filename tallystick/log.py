@@ -1,0 +1,172 @@
+"""`tallystick log`: offline work on a data folder's request log. Only `truncate` changes anything."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from book.engine import Engine
+from persistence import offline
+from persistence.exits import Exit, Stop
+from persistence.offline import CannotCutError
+from persistence.storage import RealDisk, lock
+from tallystick.running import die
+from tallystick.terminal import progress
+
+T = TypeVar("T")
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's data folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
+
+log = typer.Typer(help="Work offline on a data folder's request log.", no_args_is_help=True)
+
+_BILLION: Final = 1_000_000_000
+
+
+@log.command()
+def verify(folder: Folder, *, json: Json = False) -> None:
+    """Prove every byte of the log; exit code 3 and the place if something is not as it was written."""
+    verdict = _guarded(lambda: offline.verify(_disk(folder), progress=progress("verifying")))
+    if json:
+        typer.echo(msgspec.json.encode(verdict, enc_hook=str))
+    else:
+        typer.echo(
+            f"{verdict.records} records in {verdict.frames} frames and {verdict.segments} segments, "
+            f"{verdict.checks} checks; the last is number {verdict.last_seq} of {_moment(verdict.last_time_ns)}; "
+            + ("stopped in order" if verdict.stopped_in_order else "not stopped in order")
+        )
+        if verdict.torn_bytes:
+            typer.echo(f"{verdict.torn_bytes} bytes of a torn last frame: the next start keeps them aside")
+    if verdict.damage is None:
+        if not json:
+            typer.echo("clean")
+        return
+    damage = verdict.damage
+    typer.echo(f"tallystick: {damage.error}", err=True)
+    typer.echo(f"tallystick: sound up to number {damage.sound_seq}; {_behind(damage)}", err=True)
+    raise typer.Exit(Exit.DATA_DAMAGED)
+
+
+def _behind(damage: offline.Damage) -> str:
+    if damage.next_offset is None:
+        return "no whole frame header behind it in this file"
+    return f"the next whole frame header is at offset {damage.next_offset}, number {damage.next_seq}"
+
+
+@log.command()
+def stat(folder: Folder, *, json: Json = False) -> None:
+    """Count what is in the log."""
+    total = _guarded(lambda: offline.stat(_disk(folder), progress=progress("counting")))
+    if json:
+        typer.echo(msgspec.json.encode(total))
+        return
+    console = Console()
+    segments = Table("segment", "first", "next", "frames", "bytes", "sealed", box=None)
+    for row in total.segments:
+        segments.add_row(
+            row.path,
+            str(row.first_seq),
+            str(row.next_seq),
+            str(row.frames),
+            str(row.bytes),
+            "yes" if row.sealed else "",
+        )
+    console.print(segments)
+    counts = Table("what", "how many", box=None)
+    counts.add_row("records", str(total.records))
+    counts.add_row("accounts", str(len(total.accounts)))
+    for title, counter in (("kind", total.kinds), ("command", total.commands), ("refused", total.refusals)):
+        for name, many in counter.most_common():
+            counts.add_row(f"{title} {name}", str(many))
+    console.print(counts)
+    console.print(f"from {_moment(total.first_time_ns)} to {_moment(total.last_time_ns)}, {total.bytes} bytes")
+
+
+@log.command()
+def dump(  # one option per way to look
+    folder: Folder,
+    *,
+    first: Annotated[int, typer.Option("--from", min=1, help="The first sequence number.")] = 1,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="The last sequence number.")] = None,
+    account: Annotated[int | None, typer.Option(help="Only this account's.")] = None,
+    key: Annotated[int | None, typer.Option(help="Only what this key asked.")] = None,
+) -> None:
+    """Print the log's records, one line of JSON each."""
+
+    def show() -> None:
+        for entry in offline.dump(_disk(folder), first_seq=first, last_seq=last, account=account, key=key):
+            typer.echo(msgspec.json.encode(entry.described()))
+
+    _guarded(show)
+
+
+@log.command()
+def replay(folder: Folder, *, json: Json = False) -> None:
+    """Replay the log into an engine, prove it, and print where it arrives."""
+    engine = Engine()
+    fold = _guarded(lambda: offline.replay(_disk(folder), engine, progress=progress("replaying")))
+    engine.check()
+    result = {
+        "seq": fold.last_seq,
+        "applied": fold.applied,
+        "refused": fold.refused,
+        "checks": fold.checks,
+        "digest": engine.digest.value().hex(),
+        "stateHash": engine.state_hash().hex(),
+        "totals": engine.totals(),
+    }
+    if json:
+        typer.echo(msgspec.json.encode(result))
+    else:
+        for name, value in result.items():
+            typer.echo(f"{name:10} {value}")
+
+
+@log.command()
+def truncate(
+    folder: Folder,
+    *,
+    at: Annotated[int, typer.Option("--at", min=0, help="The last sequence number to keep.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Mean it: answers that were given are taken back.")] = False,
+) -> None:
+    """Cut the log behind a sequence number, after a look at the damage; what is cut stays beside it in .cut files."""
+    if not yes:
+        typer.echo("tallystick: this takes back answers that were given; say that you mean it with --yes", err=True)
+        raise typer.Exit(Exit.USAGE)
+
+    def cut() -> offline.Cut:
+        with lock(str(folder)):
+            return offline.truncate(_disk(folder), at)
+
+    done = _guarded(cut)
+    typer.echo(f"the log ends with number {done.last_seq} now, in {done.path} at offset {done.offset}")
+    for path in done.kept_aside:
+        typer.echo(f"kept aside: {path}")
+
+
+def _disk(folder: Path) -> RealDisk:
+    if not (folder / "reqlog").is_dir():
+        typer.echo(f"tallystick: {folder} is no data folder: there is no reqlog in it", err=True)
+        raise typer.Exit(Exit.USAGE)
+    return RealDisk(str(folder), die)
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    """Do it; one line and the documented exit code where the data forbids it."""
+    try:
+        return work()
+    except Stop as error:
+        typer.echo(f"tallystick: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    except CannotCutError as error:
+        typer.echo(f"tallystick: {error}", err=True)
+        raise typer.Exit(Exit.USAGE) from None
+
+
+def _moment(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns / _BILLION, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,83 @@
+"""Running the exchange as a process: the data folder's lock, the real world, signals, and exit codes."""
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Final, NoReturn
+
+import structlog
+import trio
+
+import supervisor
+from actors.world import CannotListen, RealClock, RealNetwork, Threads
+from persistence.exits import Exit
+from persistence.recovery import Progress
+from persistence.storage import RealDisk, lock
+
+# A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
+SWITCH_SECONDS: Final = 0.0002
+BLOCKING_THREADS: Final = 8
+
+_log = structlog.get_logger("tallystick")
+
+
+def die(code: int, message: str) -> NoReturn:
+    """End the process at once: no reply, no clean-up, nothing that could make it worse."""
+    sys.stderr.write(f"tallystick: {message}\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(
+    config: supervisor.Config,
+    data_folder: str,
+    *,
+    ready: Callable[[supervisor.Addresses], None],
+    progress: Callable[[str], Progress],
+) -> Exit:
+    """Run until told to stop, and say with which code to exit; one line on stderr where that is not 0."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        with lock(data_folder):
+            disk = RealDisk(data_folder, die)
+            world = supervisor.World(
+                clock=RealClock(),
+                disk=disk,
+                network=RealNetwork(),
+                blocking=Threads(BLOCKING_THREADS),
+                random=Random(secrets.randbits(128)),  # noqa: S311 - jitter and the demo market
+                entropy=os.urandom,
+                die=die,
+                uid=os.getuid(),
+                progress=progress,
+            )
+            trio.run(supervisor.serve, config, world, ready)
+    except Exception as error:  # noqa: BLE001 - the last place: every error becomes one line and an exit code
+        return _explain(error)
+    return Exit.DONE
+
+
+def _explain(error: BaseException) -> Exit:
+    """One line for the operator. Bugs of ours keep their traceback; what an operator can mend does not need one."""
+    for cause in _causes(error):
+        code = getattr(cause, "exit_code", None)
+        if isinstance(cause, CannotListen):
+            code = Exit.USAGE
+        if isinstance(code, Exit):
+            sys.stderr.write(f"tallystick: {cause}\n")
+            return code
+    _log.error("the exchange gave up", exc_info=error)
+    sys.stderr.write(f"tallystick: {error}\n")
+    return Exit.GAVE_UP
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was caused by, and what groups hold, outermost first."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _causes(member)
+    if error.__cause__ is not None:
+        yield from _causes(error.__cause__)

@@ -1,0 +1,67 @@
+"""What the command line shows a person: log lines on stderr, and progress of what takes a while."""
+
+import sys
+import time
+from typing import Final
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+import persistence.recovery
+
+# On no terminal a line every so often is enough.
+LINE_SECONDS: Final = 5.0
+
+_log = structlog.get_logger("tallystick")
+_stderr = Console(stderr=True)
+
+
+def log_to_stderr() -> None:
+    """One event a line, coloured on a terminal."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def progress(what: str) -> persistence.recovery.Progress:
+    """How far `what` has come: a bar on a terminal, log lines otherwise, nothing for what is done at once."""
+    return _bar(what) if sys.stderr.isatty() else _lines(what)
+
+
+def _bar(what: str) -> persistence.recovery.Progress:
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=_stderr
+    )
+    task = bar.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        if done >= total:
+            bar.stop()
+            return
+        bar.start()
+        bar.update(task, completed=done, total=total)
+
+    return show
+
+
+def _lines(what: str) -> persistence.recovery.Progress:
+    began = shown = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown < LINE_SECONDS or not total:
+            return
+        shown = now
+        left = (now - began) * (total - done) / max(1, done)
+        _log.info(what, percent=round(100 * done / total, 1), seconds_left=round(left))
+
+    return show
