@@ -62,6 +62,8 @@ class Recovered:
     segment: Segment
     position: Position
     offset: int
+    uncut: tuple[tuple[str, int], ...] = ()
+    """Sealed segments with zeros left behind their seal, and where those begin."""
 
     @property
     def has_records(self) -> bool:
@@ -104,7 +106,7 @@ def recover(
     for segment in found[-2:]:
         if segment is not findings.successor:
             _sync(disk, segment)
-    return Recovered(findings.segment, findings.position, findings.offset)
+    return Recovered(findings.segment, findings.position, findings.offset, tuple(walk.uncut))
 
 
 class Walk:
@@ -117,6 +119,7 @@ class Walk:
         self._found = found
         self._progress = progress
         self.reader = LogReader()
+        self.uncut: list[tuple[str, int]] = []
 
     def __iter__(self) -> Iterator[Frame]:
         """Each frame, proven. `findings` is there when this ends. Raises Damaged, Unreadable or NewerFormat."""
@@ -135,6 +138,8 @@ class Walk:
                 self.findings = self._end_in(index, len(data), torn)
                 self._progress(sum(sizes), sum(sizes))
                 return
+            if len(data) > self.reader.offset:
+                self.uncut.append((segment.path, self.reader.offset))
         what = "the segment is sealed, but the one that must follow it is missing"
         raise self._found[-1].damaged(self.reader.offset, what)
 

@@ -68,6 +68,7 @@ class Reqlog:
         self._entropy = entropy
         self._flags = codec.UNSYNCED if config.durability is Durability.OS else 0
         self._preparing = threading.Lock()
+        self._uncut = list(recovered.uncut)
         self._go_to(recovered.segment, recovered.position, recovered.offset)
 
     @classmethod
@@ -182,12 +183,16 @@ class Reqlog:
         self._write(frame, chain, count, sync=not self._flags)
 
     def prepare_next(self) -> None:
-        """Zero-fill the room for the next segment unless it waits already. May run beside the rest. Raises NoSpace."""
+        """Zero-fill the room for the next segment unless it waits already; give back what sealed ones did not use.
+
+        Slow, so it may run beside the rest. Raises NoSpace.
+        """
         with self._preparing:
+            self._cut_sealed()
             _prepare(self._disk, self._config.segment_bytes)
 
     def roll(self, records: Sequence[bytes] = (), *, time_ns: int) -> None:
-        """Seal the segment and go on in a new one, everything synced.
+        """Seal the segment and go on in a new one, everything synced; quick when `prepare_next` was called before.
 
         `records` (a check) take no number and go in front of the seal, or nowhere if there is no place for them. Only
         for a segment that has records. Raises NoSpace, nothing changed.
@@ -203,7 +208,8 @@ class Reqlog:
         successor = _begin_segment(self._disk, self._successor(chain, time_ns))
         self._write(seal, chain, 0, sync=True)
         self._file.close()
-        self._disk.truncate(self._segment.path, self._offset)
+        # Cutting it down takes the disk long, and is only tidiness: `prepare_next` does it.
+        self._uncut.append((self._segment.path, self._offset))
         self._go_to(successor, Position(self._next_seq, successor.chain), codec.SEGMENT_HEADER_BYTES)
 
     def close(self, records: Sequence[bytes] = (), *, time_ns: int) -> None:
@@ -212,11 +218,17 @@ class Reqlog:
             stop = [*records, codec.encode_shutdown(time_ns)]
             try:
                 self.roll(stop, time_ns=time_ns)
+                self._cut_sealed()
             except NoSpace:
                 frame, chain = self._frame(stop, 0, time_ns)
                 if self._offset + len(frame) <= self._segment.header.size:
                     self._write(frame, chain, 0, sync=True)
         self._file.close()
+
+    def _cut_sealed(self) -> None:
+        while self._uncut:
+            self._disk.truncate(*self._uncut[0])
+            del self._uncut[0]
 
     def _frame(self, records: Sequence[bytes], count: int, time_ns: int) -> tuple[bytes, bytes]:
         header = self._segment.header

@@ -140,7 +140,7 @@ def test_a_new_segment_has_the_room_it_promises() -> None:
 
 
 def test_a_roll_begins_the_next_segment_and_cuts_the_old() -> None:
-    """The old one ends with check and seal, the new one has the next number and is empty."""
+    """The old one ends with check and seal, the new one has the next number and is empty. The cut comes later."""
     disk = SimulatedDisk()
     log = open_log(disk)
     append(log, [order(1)])
@@ -148,9 +148,23 @@ def test_a_roll_begins_the_next_segment_and_cuts_the_old() -> None:
     old, new = segments(disk)
     assert (new.header.number, new.header.first_seq, new.path) == (2, 2, log.segment_path)
     assert (log.segment_number, log.segment_has_records) == (2, False)
-    assert disk.size(old.path) < disk.size(new.path) == SMALL.segment_bytes
+    assert disk.size(old.path) == disk.size(new.path) == SMALL.segment_bytes
+    log.prepare_next()
+    assert disk.size(old.path) == len(disk.read(old.path).rstrip(b"\0"))
     kinds = [type(record) for record in read_log(disk)]
     assert kinds == [codec.CommandRecord, codec.CheckRecord, codec.SealRecord]
+
+
+def test_a_segment_left_uncut_by_a_crash_is_cut_by_the_next_program() -> None:
+    """Or every crash would leave a whole segment's room behind."""
+    disk = SimulatedDisk()
+    log = open_log(disk)
+    append(log, [order(1)])
+    log.roll(time_ns=NOW)
+    log = open_log(disk)
+    log.prepare_next()
+    old, _ = segments(disk)
+    assert disk.size(old.path) == len(disk.read(old.path).rstrip(b"\0"))
 
 
 def test_a_check_too_large_for_the_segment_is_left_out_of_the_seal() -> None:
@@ -325,8 +339,14 @@ def test_a_reader_says_when_it_did_not_get_there() -> None:
     assert not reader.done
 
 
+def _roll_and_cut(log: Reqlog) -> None:
+    log.roll([CHECK], time_ns=NOW)
+    log.prepare_next()
+
+
 ACTS: dict[str, Callable[[SimulatedDisk, Reqlog], object]] = {
     "roll": lambda _, log: log.roll([CHECK], time_ns=NOW),
+    "roll, then cut": lambda _, log: _roll_and_cut(log),
     "close": lambda _, log: log.close([CHECK], time_ns=NOW),
     "open": lambda disk, _: open_log(disk),
     "upgrade": lambda disk, _: open_log(disk, engine_version=ENGINE_VERSION + 1),
