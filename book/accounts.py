@@ -30,7 +30,7 @@ class AccountState:
     def restore(self, image: AccountImage) -> None:
         """Remember what `image` gave."""
         for client_order_id, order_id in image.finished_ids:
-            self.client_order_ids.add(client_order_id, order_id)
+            self.client_order_ids.claim(client_order_id, order_id)
             self.client_order_ids.finish(client_order_id)
         for view in image.finished_orders:
             self.finished_orders.add(view)

@@ -158,8 +158,12 @@ def _unwelcome(market: LiveMarket, order: Order) -> Rejected | None:
 
 
 def _unfunded(market: LiveMarket, order: Order) -> Rejected | None:
-    order.held = order.quote_quantity or market.need(order)
-    available = market.paying(order).available
+    if order.side == BUY:
+        order.held = order.quote_quantity or order.worst_cost()
+        available = order.trader.quote.available
+    else:
+        order.held = order.quantity * market.lot
+        available = order.trader.base.available
     if order.held > available:
         return Rejected(codes.ORDER_REJECTED, "INSUFFICIENT_BALANCE", "", order.held, available)
     return None

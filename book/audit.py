@@ -92,7 +92,9 @@ def check_accounts(accounts: Collection[AccountState], orders: Iterable[Order], 
         if account.number != account.definition.account:
             raise AssertionError(f"account {account.number} is defined as {account.definition.account}")
         account.client_order_ids.check(live[account.number])
-        account.finished_orders.check()
-        for view in account.finished_orders.views():
+        views = account.finished_orders.views()
+        if len({view.order_id for view in views}) != len(views):
+            raise AssertionError(f"account {account.number} remembers that an order finished twice")
+        for view in views:
             if view.account != account.number or not 0 < view.order_id <= last_order_id:
                 raise AssertionError(f"account {account.number} remembers order {view.order_id} of {view.account}")

@@ -32,18 +32,20 @@ class ClientOrderIds:
         """The order of this id; 0 if there is none, or none any more."""
         return self._order_ids.get(client_order_id, 0)
 
-    def make(self, order_id: int) -> str:
-        """A free id for an order whose client gave none: the same after every replay, whatever ids clients chose."""
+    def claim(self, client_order_id: str, order_id: int) -> str:
+        """The order takes this id, which is free, or one that is made for it if the client gave none."""
+        name = client_order_id or self._made(order_id)
+        self._order_ids[name] = order_id
+        return name
+
+    def _made(self, order_id: int) -> str:
+        """A free id: the same after every replay, whatever ids clients chose."""
         name = f"auto-{order_id}"
         attempt = 0
         while name in self._order_ids:
             attempt += 1
             name = f"auto-{order_id}-{attempt}"
         return name
-
-    def add(self, client_order_id: str, order_id: int) -> None:
-        """Remember the id of an order that enters; it must be free."""
-        self._order_ids[client_order_id] = order_id
 
     def finish(self, client_order_id: str) -> None:
         """The order of this id ended; beyond the bound, the id that ended first becomes free."""

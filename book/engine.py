@@ -183,9 +183,7 @@ class Engine:
         if refused is not None:
             return refused
         order.order_id = self._last_order_id = self._last_order_id + 1
-        if not client_order_id:
-            order.client_order_id = account.client_order_ids.make(order.order_id)
-        account.client_order_ids.add(order.client_order_id, order.order_id)
+        order.client_order_id = account.client_order_ids.claim(client_order_id, order.order_id)
         enter(market, order, effects)
         return None
 

@@ -116,7 +116,7 @@ class LiveMarket:
             account = accounts[resting.account]
             order = restored(resting, self.trader(account), self.tick_value)
             order.held = self.need(order)
-            account.client_order_ids.add(order.client_order_id, order.order_id)
+            account.client_order_ids.claim(order.client_order_id, order.order_id)
             self.book.add(order)
             orders.append(order)
         # The book is in the order of trading; an account's orders are in the order of their entry.

@@ -93,7 +93,8 @@ class Order:
     def worst_cost(self) -> int:
         """What the open quantity of a buy can still cost at most, fee included."""
         notional = (self.quantity - self.executed) * self.unit_cost
-        units, _ = fee(notional, max(self.maker_rate, self.taker_rate), self.ahead)
+        rate = self.taker_rate if self.taker_rate > self.maker_rate else self.maker_rate
+        units, _ = fee(notional, rate, self.ahead)
         return notional + units
 
     def view(self) -> OrderView:

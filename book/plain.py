@@ -21,7 +21,7 @@ from book.commands import (
     Tick,
 )
 from book.definitions import Account, Asset, Key, Market
-from book.queries import Balances, Depth, Directory, Logon, OpenOrders, OrderStatus
+from book.queries import Balances, Depth, Directory, Info, Logon, OpenOrders, OrderStatus
 
 
 def _types(struct: type[Struct]) -> list[type]:
@@ -37,7 +37,7 @@ _COMMANDS: Final[dict[type, list[type]]] = {
     )
 }
 _QUERIES: Final[dict[type, list[type]]] = {
-    struct: _types(struct) for struct in (OrderStatus, OpenOrders, Balances, Depth, Logon, Directory)
+    struct: _types(struct) for struct in (OrderStatus, OpenOrders, Balances, Depth, Logon, Directory, Info)
 }
 
 
