@@ -38,9 +38,7 @@ class Damaged(Stop):
     exit_code = Exit.DATA_DAMAGED
 
     def __init__(self, root: str, path: str, offset: int, what: str) -> None:
-        super().__init__(
-            f"{path}, offset {offset}: {what}. No file was changed; look closer with: tallystick log verify {root}"
-        )
+        super().__init__(f"{path}, offset {offset}: {what}; look closer with: tallystick log verify {root}")
         self.path = path
         self.offset = offset
         self.what = what

@@ -256,9 +256,7 @@ class _Reading:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            raise Unreadable(
-                f"cannot read {self._path}: {error.strerror}. No file was changed; check its owner, mode and disk"
-            ) from error
+            raise Unreadable(f"cannot read {self._path}: {error.strerror}; check its owner, mode and disk") from error
 
 
 def _write_zeros(path: Path, size: int) -> None:
