@@ -199,7 +199,7 @@ class Gateway:
             peer,
             stream,
             matching=self._matching,
-            grids=self._directory.grids,
+            venues=self._directory.venues,
             replies=self._replies,
             clock=self._clock,
             entropy=self._entropy,

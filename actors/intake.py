@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 from attrs import frozen
 
 from actors import wire
+from actors.directory import Venue
 from actors.requests import Request
 from actors.wire import RefusedError
 from book import queries
@@ -28,7 +29,7 @@ from book.codes import (
 )
 from book.commands import CancelAll, CancelOrder, PlaceOrder
 from book.decimals import NotADecimal, TooPrecise
-from book.market import Grid, OffGrid
+from book.market import OffGrid
 from book.terms import (
     BUY,
     FOK,
@@ -83,18 +84,18 @@ class Intake:
     """Makes engine requests of wire requests, for one connection, as it is logged on now.
 
     Args:
-        grids: The markets, by name; looked up anew for each request.
+        venues: The markets, by name; looked up anew for each request.
         identity: Who speaks; None before a logon.
     """
 
-    __slots__ = ("_account", "_grids", "_key", "_session", "makers")
+    __slots__ = ("_account", "_key", "_session", "_venues", "makers")
 
     makers: dict[type, Callable[[Any], Request]]
     """Makes the engine's request, by the type of the wire's and from one of that type. Each raises RefusedError. Types
     that are not here are not for the engine."""
 
-    def __init__(self, grids: Mapping[str, Grid], identity: Identity | None) -> None:
-        self._grids = grids
+    def __init__(self, venues: Mapping[str, Venue], identity: Identity | None) -> None:
+        self._venues = venues
         self._account, self._key, self._session = (
             (0, 0, 0) if identity is None else (identity.account, identity.key, identity.session)
         )
@@ -118,13 +119,13 @@ class Intake:
     def _place(self, request: wire.OrderPlace) -> PlaceOrder:
         params = request.params
         try:
-            grid = self._grids[params.symbol]
+            venue = self._venues[params.symbol]
             side = _SIDES[params.side]
             type_ = _ORDER_TYPES[params.type]
             time_in_force = _TIMES_IN_FORCE[params.time_in_force]
             self_trade = _SELF_TRADE_MODES[params.self_trade_prevention_mode]
         except KeyError:
-            _refuse_words(self._grids, params)
+            _refuse_words(self._venues, params)
         (_check_limit if type_ == LIMIT else _check_market)(params, side, time_in_force)
         if params.client_order_id:
             _check_client_order_id(params.client_order_id)
@@ -136,9 +137,9 @@ class Intake:
             side,
             type_,
             time_in_force,
-            _quantity(grid, params.quantity) if params.quantity else 0,
-            _price(grid, params.price) if params.price else 0,
-            _amount(grid, params.quote_order_qty) if params.quote_order_qty else 0,
+            _quantity(venue, params.quantity) if params.quantity else 0,
+            _price(venue, params.price) if params.price else 0,
+            _amount(venue, params.quote_order_qty) if params.quote_order_qty else 0,
             params.post_only,
             params.client_order_id,
             self_trade,
@@ -148,7 +149,7 @@ class Intake:
 
     def _cancel(self, request: wire.OrderCancel) -> CancelOrder:
         params = request.params
-        if params.symbol not in self._grids:
+        if params.symbol not in self._venues:
             _refuse_symbol()
         _check_one_id(params.order_id, params.client_order_id)
         return CancelOrder(
@@ -164,20 +165,20 @@ class Intake:
 
     def _cancel_all(self, request: wire.CancelAll) -> CancelAll:
         params = request.params
-        if params.symbol and params.symbol not in self._grids:
+        if params.symbol and params.symbol not in self._venues:
             _refuse_symbol()
         return CancelAll(self._account, self._key, self._session, params.symbol, params.timestamp, params.recv_window)
 
     def _order_status(self, request: wire.OrderStatus) -> queries.OrderStatus:
         params = request.params
-        if params.symbol not in self._grids:
+        if params.symbol not in self._venues:
             _refuse_symbol()
         _check_one_id(params.order_id, params.client_order_id)
         return queries.OrderStatus(self._account, params.symbol, params.order_id, params.client_order_id)
 
     def _open_orders(self, request: wire.OpenOrders) -> queries.OpenOrders:
         symbol = request.params.symbol
-        if symbol and symbol not in self._grids:
+        if symbol and symbol not in self._venues:
             _refuse_symbol()
         return queries.OpenOrders(self._account, symbol)
 
@@ -185,7 +186,7 @@ class Intake:
         return queries.Balances(self._account)
 
     def _depth(self, request: wire.Depth) -> queries.Depth:
-        if request.params.symbol not in self._grids:
+        if request.params.symbol not in self._venues:
             _refuse_symbol()
         return queries.Depth(request.params.symbol, request.params.limit)
 
@@ -215,9 +216,9 @@ def _refuse_symbol() -> NoReturn:
     raise RefusedError(BAD_SYMBOL, "there is no such symbol; exchangeInfo lists them")
 
 
-def _refuse_words(grids: Mapping[str, Grid], params: wire.PlaceParams) -> NoReturn:
+def _refuse_words(venues: Mapping[str, Venue], params: wire.PlaceParams) -> NoReturn:
     """Name the first word of an order that is none of those there are."""
-    if params.symbol not in grids:
+    if params.symbol not in venues:
         _refuse_symbol()
     for code, name, given, known in (
         (BAD_SIDE, "side", params.side, SIDES),
@@ -270,44 +271,45 @@ def _check_one_id(order_id: int, client_order_id: str) -> None:
         raise RefusedError(MANDATORY_PARAM, "orderId is missing: the order's, or its clientOrderId")
 
 
-def _quantity(grid: Grid, text: str) -> int:
+def _quantity(venue: Venue, text: str) -> int:
     try:
-        return grid.parse_quantity(text)
+        return venue.parse_quantity(text)
     except NotADecimal:
         _refuse_number("quantity")
     except TooPrecise:
         raise RefusedError(
-            BAD_PRECISION, f"quantity has more than the {grid.base.scale} decimals of {grid.base.name}"
+            BAD_PRECISION, f"quantity has more than the {venue.grid.base.scale} decimals of {venue.grid.base.name}"
         ) from None
     except OffGrid:
         raise RefusedError(
-            FILTER_FAILURE, f"quantity must be a multiple of {grid.lot_text}", reason="LOT_SIZE"
+            FILTER_FAILURE, f"quantity must be a multiple of {venue.grid.lot_text}", reason="LOT_SIZE"
         ) from None
 
 
-def _price(grid: Grid, text: str) -> int:
+def _price(venue: Venue, text: str) -> int:
     try:
-        return grid.parse_price(text)
+        return venue.parse_price(text)
     except NotADecimal:
         _refuse_number("price")
     except TooPrecise:
         raise RefusedError(
-            BAD_PRECISION, f"price has too many decimals; it goes in steps of {grid.tick_text}"
+            BAD_PRECISION, f"price has too many decimals; it goes in steps of {venue.grid.tick_text}"
         ) from None
     except OffGrid:
         raise RefusedError(
-            FILTER_FAILURE, f"price must be a multiple of {grid.tick_text}", reason="PRICE_FILTER"
+            FILTER_FAILURE, f"price must be a multiple of {venue.grid.tick_text}", reason="PRICE_FILTER"
         ) from None
 
 
-def _amount(grid: Grid, text: str) -> int:
+def _amount(venue: Venue, text: str) -> int:
     try:
-        return grid.parse_amount(text)
+        return venue.parse_amount(text)
     except NotADecimal:
         _refuse_number("quoteOrderQty")
     except TooPrecise:
         raise RefusedError(
-            BAD_PRECISION, f"quoteOrderQty has more than the {grid.quote.scale} decimals of {grid.quote.name}"
+            BAD_PRECISION,
+            f"quoteOrderQty has more than the {venue.grid.quote.scale} decimals of {venue.grid.quote.name}",
         ) from None
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType
 
 from actors import wire
-from actors.directory import Directory
+from actors.directory import Directory, Venue
 from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
 from actors.requests import Done, Outcome
 from actors.wire import Refusal, Reply, refusal
@@ -39,11 +39,11 @@ _PPM_DECIMALS: Final = 6
 class Replies:
     """Makes reply lines, from what `Directory` says names and decimals are."""
 
-    __slots__ = ("_assets", "_grids", "_makers")
+    __slots__ = ("_assets", "_makers", "_venues")
 
     def __init__(self, directory: Directory) -> None:
         self._assets = directory.assets
-        self._grids = directory.grids
+        self._venues = directory.venues
         self._makers: dict[type, Callable[[Any, Any], Reply]] = {
             wire.OrderPlace: self._placed,
             wire.OrderCancel: self._canceled,
@@ -72,12 +72,12 @@ class Replies:
         for event in done.events:
             if type(event) is OrderAccepted:
                 accepted: OrderView = event.order
-                grid = self._grids[accepted.symbol]
+                venue = self._venues[accepted.symbol]
             elif type(event) is Trade:
                 executed += event.quantity
                 executed_quote += event.notional
                 status = PARTIALLY_FILLED
-                fills.append(_fill(grid, event))
+                fills.append(_fill(venue, event))
             elif type(event) is OrderClosed and event.order.order_id == accepted.order_id:
                 status = event.order.status
         return Reply(
@@ -88,8 +88,8 @@ class Replies:
                 accepted.client_order_id,
                 accepted.symbol,
                 ORDER_STATES[status],
-                grid.format_quantity(executed),
-                grid.format_amount(executed_quote),
+                venue.format_quantity(executed),
+                venue.format_amount(executed_quote),
                 fills,
                 done.time_ns // _NS_PER_MS,
                 done.seq,
@@ -107,7 +107,7 @@ class Replies:
         return Reply(request.id, 200, wire.Orders([self._order(order) for order in orders]))
 
     def _order(self, order: OrderView) -> wire.Order:
-        grid = self._grids[order.symbol]
+        venue = self._venues[order.symbol]
         return wire.Order(
             order.order_id,
             order.client_order_id,
@@ -115,10 +115,10 @@ class Replies:
             SIDES[order.side],
             ORDER_TYPES[order.type],
             TIMES_IN_FORCE[order.time_in_force],
-            grid.format_price(order.price),
-            grid.format_quantity(order.quantity),
-            grid.format_quantity(order.executed),
-            grid.format_amount(order.executed_quote),
+            venue.format_price(order.price),
+            venue.format_quantity(order.quantity),
+            venue.format_quantity(order.executed),
+            venue.format_amount(order.executed_quote),
             ORDER_STATES[order.status],
             order.created_ns // _NS_PER_MS,
             order.updated_ns // _NS_PER_MS,
@@ -134,23 +134,23 @@ class Replies:
         return Reply(request.id, 200, wire.Account(rows))
 
     def _depth(self, request: wire.Depth, view: DepthView) -> Reply:
-        grid = self._grids[view.symbol]
-        price, quantity = grid.format_price, grid.format_quantity
+        venue = self._venues[view.symbol]
+        price, quantity = venue.format_price, venue.format_quantity
         bids = [(price(ticks), quantity(lots)) for ticks, lots in view.bids]
         asks = [(price(ticks), quantity(lots)) for ticks, lots in view.asks]
         return Reply(request.id, 200, wire.Levels(view.symbol, view.seq, bids, asks))
 
     def _exchange_info(self, request: wire.ExchangeInfo, view: DirectoryView) -> Reply:
         assets = [wire.AssetInfo(asset.name, asset.scale) for asset in view.assets]
-        symbols = [_symbol(self._grids[status.market.symbol], status.state) for status in view.markets]
+        symbols = [_symbol(self._venues[status.market.symbol].grid, status.state) for status in view.markets]
         return Reply(request.id, 200, wire.Exchange(assets, symbols))
 
     # ------------------------------------------------------------------------------------------------------ rejections
 
     def _rejected(self, request: wire.Request, rejected: Rejected) -> Refusal:
-        grid = self._grids.get(getattr(request.params, "symbol", ""))
+        venue = self._venues.get(getattr(request.params, "symbol", ""))
         sentence = _SENTENCES.get(rejected.reason) or _SENTENCES.get(codes.CODE_NAMES[rejected.code], "refused")
-        units = _units(grid, rejected, request)
+        units = _units(None if venue is None else venue.grid, rejected, request)
         return refusal(
             request.id,
             rejected.code,
@@ -166,12 +166,12 @@ class Replies:
         )
 
 
-def _fill(grid: Grid, trade: Trade) -> wire.Fill:
+def _fill(venue: Venue, trade: Trade) -> wire.Fill:
     return wire.Fill(
-        grid.format_price(trade.price),
-        grid.format_quantity(trade.quantity),
-        grid.format_amount(trade.taker_fee),
-        grid.quote.name,
+        venue.format_price(trade.price),
+        venue.format_quantity(trade.quantity),
+        venue.format_amount(trade.taker_fee),
+        venue.grid.quote.name,
         trade.trade_id,
     )
 

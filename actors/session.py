@@ -28,6 +28,7 @@ from structlog.typing import FilteringBoundLogger
 from trio.abc import HalfCloseableStream
 
 from actors import logon, wire
+from actors.directory import Venue
 from actors.intake import Identity, Intake
 from actors.limits import TokenBucket
 from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
@@ -39,7 +40,6 @@ from actors.wire import Line, Refusal, RefusedError, Reply, refusal
 from actors.world import Clock, Entropy, Peer
 from book.codes import INVALID_JSON, REJECTED_KEY, TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS, UNAUTHORIZED
 from book.definitions import Key
-from book.market import Grid
 from book.queries import Logon
 from book.terms import PERMISSIONS
 
@@ -116,7 +116,7 @@ class Session:
         peer: Who connected.
         stream: The connection; the session closes it.
         matching: Where batches go.
-        grids: The markets, by name, as the directory keeps them.
+        venues: The markets, by name, as the directory keeps them.
         replies: Makes answers.
         clock: For the times that clients see.
         entropy: For the nonce.
@@ -131,7 +131,7 @@ class Session:
         stream: HalfCloseableStream,
         *,
         matching: Sender[Batch],
-        grids: Mapping[str, Grid],
+        venues: Mapping[str, Venue],
         replies: Replies,
         clock: Clock,
         entropy: Entropy,
@@ -142,7 +142,7 @@ class Session:
         self.peer = peer
         self._stream = stream
         self._matching = matching
-        self._grids = grids
+        self._venues = venues
         self._replies = replies
         self._clock = clock
         self._limits = limits
@@ -152,7 +152,7 @@ class Session:
         self._nonce = entropy(NONCE_BYTES).hex()
         self._unsigned_logon = unsigned_logon
         self._identity: Identity | None = None
-        self._intake = Intake(grids, None)
+        self._intake = Intake(venues, None)
         self._logged_on = False
         self._failed_logons = 0
         self._answerers: dict[type, Callable[[Any], Reply]] = {
@@ -419,7 +419,7 @@ class Session:
 
     def _speak_as(self, identity: Identity | None) -> None:
         self._identity = identity
-        self._intake = Intake(self._grids, identity)
+        self._intake = Intake(self._venues, identity)
 
     # ---------------------------------------------------------------------------------------------------------- writing
 

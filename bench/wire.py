@@ -2,7 +2,8 @@
 
 One connection's share of the work without sockets, mailboxes and engine: 1,024 lines as one read delivers them, cut,
 decoded and built; then their outcomes made into replies and encoded in one call. The best of several rounds, which is
-what the code costs when nobody else wants the processor. Run it as `python -m bench.wire`.
+what the code costs when nobody else wants the processor. Prices and quantities repeat, as the load generator's do; one
+that was not seen before costs about 0.4 µs more. Run it as `python -m bench.wire`.
 """
 
 import time
@@ -120,7 +121,7 @@ def read_lines(data: bytes) -> list[Request]:
 def main() -> None:
     """Print the table."""
     known = directory()
-    makers = Intake(known.grids, Identity(account=1, key=1, session=1, permissions=READ | TRADE, since_ms=0)).makers
+    makers = Intake(known.venues, Identity(account=1, key=1, session=1, permissions=READ | TRADE, since_ms=0)).makers
     replies = Replies(known)
 
     def build(data: bytes) -> list[object]:
