@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import trio
-from trio.testing import MockClock
+from trio.abc import Clock
 
 from actors.supervision import ONE_FOR_ONE, Backoff, Child, ChildStatistics, Restarts, Strategy, Supervisor
 
@@ -20,7 +20,7 @@ class Broken(Exception):  # noqa: N818 - planted, not an error of ours
 class Journal:
     """What happened to all probes of a test, in order, with times."""
 
-    def __init__(self, clock: MockClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.entries: list[tuple[float, str, str]] = []
         self.violations: list[str] = []

@@ -17,4 +17,8 @@ def run_seeded(seed: int, async_fn: Callable[..., Awaitable[T]], *args: object) 
     """`trio.run` of `async_fn(*args)` on a clock that jumps over all waiting, in the task order of this seed."""
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # Final for everyone else
     trio._core._run._r.seed(seed)
-    return trio.run(async_fn, *args, clock=MockClock(autojump_threshold=0))
+    try:
+        return trio.run(async_fn, *args, clock=MockClock(autojump_threshold=0))
+    except BaseException as error:
+        error.add_note(f"TALLYSTICK_SEED={seed} repeats it")
+        raise

@@ -219,18 +219,23 @@ async def test_an_interrupt_wakes_the_reader_once_nothing_is_left() -> None:
     with assert_checkpoints():
         assert await mailbox.receive_some(1) == []
 
+    got: list[list[int]] = []
+
+    async def read() -> None:
+        while True:
+            got.append(await mailbox.receive_some(1))
+
     async with trio.open_nursery() as nursery:
-
-        @nursery.start_soon
-        async def read() -> None:
-            assert await mailbox.receive_some(1) == []
-            with pytest.raises(Stopped):
-                await mailbox.receive()
-
+        nursery.start_soon(read)
         await wait_all_tasks_blocked()
+        assert got == []
         mailbox.interrupt()
         await wait_all_tasks_blocked()
-        mailbox.interrupt()
+        assert got == [[]]
+        nursery.cancel_scope.cancel()
+    mailbox.interrupt()
+    with pytest.raises(Stopped):
+        await mailbox.receive()
 
 
 async def test_calls_go_only_to_actors_started_earlier() -> None:

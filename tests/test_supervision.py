@@ -37,7 +37,7 @@ async def test_children_start_in_order_each_when_the_one_before_is_ready(autojum
         ]
 
 
-async def test_the_first_start_fails_fast_and_names_thechild_of(autojump_clock: MockClock) -> None:
+async def test_the_first_start_fails_fast_and_names_the_child(autojump_clock: MockClock) -> None:
     """A child that fails before it was ever ready is not tried again: what runs is stopped, the path is told."""
     journal = Journal(autojump_clock)
     a, b, c, d = (Probe(journal, name) for name in "abcd")
@@ -116,6 +116,18 @@ async def test_a_supervisor_may_run_again_but_not_twice_at_once(autojump_clock: 
     assert journal.words("start", "end") == ["a start", "a end"] * 2
 
 
+async def test_a_supervisor_runs_again_as_new(autojump_clock: MockClock) -> None:
+    """Neither the reason it gave up for, nor a backoff it was in then, outlives a run."""
+    journal = Journal(autojump_clock)
+    a, b = Probe(journal, "a", 1), Probe(journal, "b", 0.5)
+    supervisor = family(Child("a", a.run, limit=Restarts(0, per=60)), Child("b", b.run))
+    with pytest.raises(GaveUp):
+        await supervisor.run(trio.Event())
+    async with running(supervisor):
+        assert autojump_clock.current_time() == 1
+        assert journal.times("b", "start") == [0, 1]
+
+
 async def test_names_are_unique_in_the_whole_tree(autojump_clock: MockClock) -> None:
     """Operators call children by name, so that a second one of the same name is refused when the tree is built."""
     probe = Probe(Journal(autojump_clock), "a")
@@ -176,6 +188,7 @@ async def test_children_stop_in_reverse_whatever_ends_the_tree(
     else:
         assert isinstance(caught, BaseExceptionGroup)
         assert caught.subgroup(outcome) is not None
+    assert child_of(root, "d").last_error == ("Broken: d" if way == "escalation" else None)
     assert not any(probe.living for probe in (a, b, c, d))
     assert {child.state for child in root.statistics().flat()} <= {State.STOPPED, State.FAILED}
 

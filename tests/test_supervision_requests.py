@@ -68,7 +68,7 @@ async def test_a_whole_supervisor_can_be_restarted_by_name(autojump_clock: MockC
         assert journal.words("end", "start") == ["b end", "a end", "a start", "b start"]
 
 
-async def test_an_operators_stop_and_start_concern_onechild_of(autojump_clock: MockClock) -> None:
+async def test_an_operators_stop_and_start_concern_one_child(autojump_clock: MockClock) -> None:
     """Stopped means down for good, also over a sibling's restart; started means ready; both may be asked twice."""
     journal = Journal(autojump_clock)
     a, b, c = Probe(journal, "a"), Probe(journal, "b", stop_seconds=2), Probe(journal, "c")
@@ -109,6 +109,37 @@ async def test_operators_need_not_wait_for_a_backoff(autojump_clock: MockClock) 
         assert child_of(root, "a").state is State.STOPPED
         await trio.sleep(100)
         assert not probe.living
+
+
+async def test_an_operators_restart_ends_the_backoff_of_dependents_too(autojump_clock: MockClock) -> None:
+    """Who comes back with the named child comes back at once, even if it was waiting for its own restart."""
+    journal = Journal(autojump_clock)
+    a, b = Probe(journal, "a"), Probe(journal, "b", 0, 0)
+    root = family(*children([a, b]), strategy=REST_FOR_ONE)
+    async with running(root):
+        await trio.sleep(1.5)
+        assert child_of(root, "b").state is State.BACKING_OFF
+        await root.restart("a")
+        await wait_all_tasks_blocked()
+        assert journal.times("b", "ready") == [0, 1, 1.5]
+
+
+async def test_a_child_first_started_by_an_operator_cannot_fail_the_tree(autojump_clock: MockClock) -> None:
+    """Failing fast belongs to the first start of the tree; afterwards it is a crash, even if it never was ready."""
+    journal = Journal(autojump_clock)
+    a, b, c = Probe(journal, "a"), Probe(journal, "b", start_seconds=5), Probe(journal, "c", start_seconds=5)
+    root = family(*children([a, b, c]))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(root.run, trio.Event())
+        await trio.sleep(1)
+        await root.stop("b")
+        await trio.sleep(9)
+        assert [child.state for child in root.statistics().children] == ["running", "stopped", "running"]
+        b.broken = True
+        with pytest.raises(NotStarted):
+            await root.start("b")
+        assert child_of(root, "b").state is State.BACKING_OFF
+        root.request_stop()
 
 
 async def test_an_operator_is_told_why_a_child_did_not_start(autojump_clock: MockClock) -> None:

@@ -77,6 +77,7 @@ async def test_a_failed_restart_counts_and_backs_off_further(autojump_clock: Moc
             probe.crash()  # the fourth in 60 s
             await trio.sleep_forever()
     assert journal.times("a", "start") == [0, 6, 8, 15]
+    assert child_of(supervisor, "a").last_error == "Broken: a"
     assert autojump_clock.current_time() == 22
 
 
@@ -178,6 +179,19 @@ async def test_an_earlier_crash_cuts_a_restart_short(autojump_clock: MockClock) 
             (6, "matching", "start"),
             (6, "matching", "ready"),
         ]
+
+
+async def test_a_childs_own_backoff_outlasts_that_of_one_before_it(autojump_clock: MockClock) -> None:
+    """Who has to wait for 4 s still does when an earlier sibling, too, falls and comes back after 1 s."""
+    journal = Journal(autojump_clock)
+    a, b = Probe(journal, "a"), Probe(journal, "b", 0, 0, 0)
+    async with running(family(*children([a, b]), strategy=REST_FOR_ONE, limit=NEVER_ESCALATES)):
+        await trio.sleep(3.5)
+        assert journal.times("b", "crash") == [0, 1, 3]
+        a.crash()
+        await trio.sleep(10)
+        assert journal.times("a", "ready") == [0, 4.5]
+        assert journal.times("b", "ready") == [0, 1, 3, 7]
 
 
 async def test_independent_children_restart_independently(autojump_clock: MockClock) -> None:
