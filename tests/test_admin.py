@@ -1,0 +1,196 @@
+"""The admin socket by itself: who may come in, and how commands are called."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.abc import HalfCloseableStream, Listener
+from trio.testing import memory_stream_pair
+
+from actors.admin import Admin, AdminConfig
+from actors.admin_commands import AdminCommand, BadCall
+from actors.mailbox import Busy
+from actors.world import Credentials, Peer
+
+OWN_UID = 1000
+
+
+class OneDoor(Listener[HalfCloseableStream]):
+    """A listener that lets in whoever a test sends, and a network that has only this one."""
+
+    def __init__(self, uid: int) -> None:
+        self._uid = uid
+        self._send, self._arrivals = trio.open_memory_channel[HalfCloseableStream](10)
+
+    def knock(self) -> trio.StapledStream[Any, Any]:
+        """A new connection's client end."""
+        ours, theirs = memory_stream_pair()
+        self._send.send_nowait(theirs)
+        return ours
+
+    async def accept(self) -> HalfCloseableStream:
+        """The next to come."""
+        return await self._arrivals.receive()
+
+    async def aclose(self) -> None:
+        """Nobody comes any more."""
+        await self._arrivals.aclose()
+
+    async def listen_unix(self, _path: Path, mode: int) -> Listener[HalfCloseableStream]:
+        """This very door."""
+        assert mode == 0o660
+        return self
+
+    async def listen_tcp(self, _host: str, _port: int) -> Sequence[Listener[HalfCloseableStream]]:
+        """Not for the admin socket."""
+        raise AssertionError
+
+    def address(self, _listener: Listener[HalfCloseableStream]) -> Peer:
+        """Not for the admin socket."""
+        raise AssertionError
+
+    def peer(self, _stream: HalfCloseableStream) -> Peer:
+        """Not for the admin socket."""
+        raise AssertionError
+
+    def credentials(self, _stream: HalfCloseableStream) -> Credentials:
+        """Whoever the test says."""
+        return Credentials(7, self._uid, self._uid)
+
+
+async def echo(word: str) -> object:
+    """A command for the tests."""
+    if word == "bad":
+        raise BadCall("'bad' is not a good word")
+    if word == "busy":
+        raise Busy("no room")
+    if word == "slow":
+        await trio.sleep(2)
+    if word == "hang":
+        await trio.sleep_forever()
+    return {"word": word}
+
+
+COMMANDS = {
+    "echo": AdminCommand("echo", ("word",), "say it again", echo, changes=True),
+    "hurt": AdminCommand("hurt", ("word",), "say it, and mean it", echo, wants_yes=True),
+}
+
+
+async def converse(uid: int, *lines: bytes, operators: frozenset[int] = frozenset()) -> list[Any]:
+    """What is answered to these lines, each sent when the one before is answered."""
+    door = OneDoor(uid)
+    admin = Admin(AdminConfig(Path("admin.sock"), operators), door, OWN_UID, COMMANDS)
+    stop = trio.Event()
+    answers: list[Any] = []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_run, admin, stop)
+        stream = door.knock()
+        for line in lines:
+            await stream.send_all(line)
+            answers.append(json.loads(await stream.receive_some()))
+        stop.set()
+    return answers
+
+
+async def _run(admin: Admin, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    await admin.run(stop, task_status=task_status)
+
+
+@pytest.mark.parametrize("uid", [0, OWN_UID, 4321])
+async def test_operators_come_in(uid: int) -> None:
+    """Root, the exchange's own user and the uids of the configuration are answered."""
+    answers = await converse(uid, b"echo hello\n", operators=frozenset({4321}))
+    assert answers == [{"status": 200, "result": {"word": "hello"}}]
+
+
+async def test_strangers_do_not() -> None:
+    """Another uid is told so, whatever it asks, and it is logged."""
+    door = OneDoor(4321)
+    admin = Admin(AdminConfig(Path("admin.sock")), door, OWN_UID, COMMANDS)
+    stop = trio.Event()
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_run, admin, stop)
+            stream = door.knock()
+            answer = json.loads(await stream.receive_some())
+            assert await stream.receive_some() == b""
+            stop.set()
+    assert (answer["status"], answer["error"]["msg"]) == (403, "uid 4321 is not an operator")
+    assert [(entry["event"], entry["uid"]) for entry in logs] == [("refused", 4321)]
+
+
+async def test_calls_by_name_and_by_place() -> None:
+    """JSON params by name, bare words by place; an id comes back as it was."""
+    answers = await converse(
+        0,
+        b'{"id":"x","method":"echo","params":{"word":"a b"}}\n',
+        b'echo "a b"\n',
+        b'{"id":7,"method":"hurt","params":{"0":"a","yes":true}}\n',
+        b"hurt a --yes\n",
+    )
+    assert answers == [
+        {"id": "x", "status": 200, "result": {"word": "a b"}},
+        {"status": 200, "result": {"word": "a b"}},
+        {"id": 7, "status": 200, "result": {"word": "a"}},
+        {"status": 200, "result": {"word": "a"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        (b"echo\n", 400, "usage: echo WORD"),
+        (b"echo a b\n", 400, "usage: echo WORD"),
+        (b"hurt a\n", 400, "mean it: hurt WORD --yes"),
+        (b'{"method":"hurt","params":{"word":"a","yes":"true"}}\n', 400, "mean it: hurt WORD --yes"),
+        (b'{"method":"echo","params":{"world":"a"}}\n', 400, "usage: echo WORD"),
+        (b"echo bad\n", 400, "'bad' is not a good word"),
+        (b"echo busy\n", 503, "not done: no room"),
+        (b"echo hang\n", 500, "no answer within 30 s"),
+        (b"nothing\n", 400, "there is no command 'nothing'"),
+        (b'{"method":"echo","word":"a"}\n', 400, "neither"),
+        (b"[" * 3000 + b"\n", 400, "there is no command"),
+        (b'{"method":"echo","params":' + b"[" * 30_000 + b"\n", 400, "neither"),
+        (b"a" * 70_000, 400, "longer than 65536 bytes"),
+    ],
+)
+async def test_bad_calls_are_told_what_is_wrong(
+    line: bytes, status: int, words: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Each wrong call gets one answer that says what is wrong, and the connection goes on."""
+    assert autojump_clock.rate == 0
+    (answer,) = await converse(0, line)
+    assert answer["status"] == status
+    assert words in answer["error"]["msg"]
+
+
+async def test_what_changes_something_is_audited() -> None:
+    """Who, what and how it ended, also when it was refused; what only looks is not written down."""
+    with capture_logs() as logs:
+        await converse(0, b"echo hello\n", b"echo bad\n", b"hurt a --yes\n")
+    assert [(entry["call"], entry["uid"], entry["outcome"]) for entry in logs] == [
+        ("echo", 0, "done"),
+        ("echo", 0, "'bad' is not a good word"),
+    ]
+
+
+async def test_a_stop_lets_a_command_finish(autojump_clock: trio.testing.MockClock) -> None:
+    """Idle connections end at once, a running command gets a second."""
+    assert autojump_clock.rate == 0
+    door = OneDoor(0)
+    admin = Admin(AdminConfig(Path("admin.sock")), door, OWN_UID, COMMANDS)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_run, admin, stop)
+        idle, busy = door.knock(), door.knock()
+        await busy.send_all(b"echo slow\n")
+        await trio.sleep(1.5)
+        stop.set()
+        assert await idle.receive_some() == b""
+        assert json.loads(await busy.receive_some()) == {"status": 200, "result": {"word": "slow"}}
+    assert trio.current_time() < 2.1
