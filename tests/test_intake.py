@@ -1,0 +1,216 @@
+"""From requests on the wire to requests of the engine: names, numbers, combinations and permissions."""
+
+import msgspec
+import pytest
+
+from actors.intake import Identity, Intake
+from actors.reading import read
+from actors.requests import Request
+from actors.wire import RefusedError
+from book import queries
+from book.codes import (
+    BAD_PRECISION,
+    BAD_SIDE,
+    BAD_SYMBOL,
+    BAD_TIF,
+    BAD_TYPE,
+    FILTER_FAILURE,
+    INVALID_PARAMETER,
+    MANDATORY_PARAM,
+    REJECTED_KEY,
+    UNAUTHORIZED,
+)
+from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.terms import BUY, DECREMENT, FOK, GTC, IOC, LIMIT, MARKET, READ, SELL, TRADE
+from tests.clients import Exchange, place
+
+ALICE = Identity(account=1, key=11, session=7, permissions=READ | TRADE, since_ms=0)
+VENUES = Exchange().directory.venues
+
+
+def ask(request: dict[str, object], identity: Identity | None = ALICE) -> Request:
+    """The engine's request."""
+    message = read(msgspec.json.encode(request))
+    return Intake(VENUES, identity).makers[type(message)](message)
+
+
+def ask_method(method: str, **params: object) -> Request:
+    """The engine's request, for a method."""
+    return ask({"method": method, "params": params})
+
+
+def refused(request: dict[str, object], identity: Identity | None = ALICE) -> RefusedError:
+    """Why there is none."""
+    with pytest.raises(RefusedError) as caught:
+        ask(request, identity)
+    return caught.value
+
+
+def test_a_limit_order_becomes_ticks_and_lots() -> None:
+    """Every parameter arrives where the engine looks for it."""
+    assert ask(place(1)) == PlaceOrder(1, 11, 7, "BTC-USDT", BUY, LIMIT, GTC, 10, 4_900_000)
+    assert ask(
+        place(
+            1,
+            side="SELL",
+            timeInForce="FOK",
+            quantity="0001.50",
+            price="0.01",
+            clientOrderId="a.B_9:/-",
+            selfTradePreventionMode="DECREMENT",
+            timestamp=5,
+            recvWindow=60_000,
+        )
+    ) == PlaceOrder(1, 11, 7, "BTC-USDT", SELL, LIMIT, FOK, 15_000, 1, 0, False, "a.B_9:/-", DECREMENT, 5, 60_000)
+    assert ask(place(1, postOnly=True)) == PlaceOrder(
+        1, 11, 7, "BTC-USDT", BUY, LIMIT, GTC, 10, 4_900_000, post_only=True
+    )
+
+
+def test_a_market_order_has_a_quantity_or_an_amount() -> None:
+    """An amount is in units of the quote asset."""
+    assert ask(place(1, type="MARKET", price=None)) == PlaceOrder(1, 11, 7, "BTC-USDT", BUY, MARKET, GTC, 10, 0)
+    assert ask(place(1, type="MARKET", price=None, side="SELL", timeInForce="IOC")) == PlaceOrder(
+        1, 11, 7, "BTC-USDT", SELL, MARKET, IOC, 10, 0
+    )
+    assert ask(place(1, type="MARKET", price=None, quantity=None, quoteOrderQty="12.345678")) == PlaceOrder(
+        1, 11, 7, "BTC-USDT", BUY, MARKET, GTC, 0, 0, 12_345_678
+    )
+
+
+def test_other_requests_carry_who_asks() -> None:
+    """Commands name account, key and session; queries the account alone; market data nobody."""
+    assert ask_method("order.cancel", symbol="BTC-USDT", orderId=5) == CancelOrder(1, 11, 7, "BTC-USDT", 5)
+    assert ask_method("order.cancel", symbol="BTC-USDT", clientOrderId="x", timestamp=9, recvWindow=8) == CancelOrder(
+        1, 11, 7, "BTC-USDT", 0, "x", 9, 8
+    )
+    assert ask_method("openOrders.cancelAll") == CancelAll(1, 11, 7)
+    assert ask_method("openOrders.cancelAll", symbol="BTC-USDT") == CancelAll(1, 11, 7, "BTC-USDT")
+    assert ask_method("order.status", symbol="BTC-USDT", orderId=5) == queries.OrderStatus(1, "BTC-USDT", 5)
+    assert ask_method("openOrders.status") == queries.OpenOrders(1)
+    assert ask_method("account.status") == queries.Balances(1)
+    assert ask_method("depth", symbol="BTC-USDT", limit=7) == queries.Depth("BTC-USDT", 7)
+    assert ask_method("exchangeInfo") == queries.Directory()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason", "word"),
+    [
+        ({"symbol": "BTC-EUR"}, BAD_SYMBOL, None, "exchangeInfo"),
+        ({"side": "buy"}, BAD_SIDE, None, "BUY, SELL"),
+        ({"type": "STOP_LOSS"}, BAD_TYPE, None, "LIMIT, MARKET"),
+        ({"timeInForce": "GTD"}, BAD_TIF, None, "GTC, IOC, FOK"),
+        ({"selfTradePreventionMode": "MAYBE"}, INVALID_PARAMETER, None, "EXPIRE_TAKER"),
+        ({"quantity": None}, MANDATORY_PARAM, None, "quantity"),
+        ({"price": None}, MANDATORY_PARAM, None, "price"),
+        ({"quoteOrderQty": "5"}, INVALID_PARAMETER, None, "quoteOrderQty"),
+        ({"quoteOrderQty": "0"}, INVALID_PARAMETER, None, "quoteOrderQty"),
+        ({"postOnly": True, "timeInForce": "IOC"}, INVALID_PARAMETER, None, "postOnly"),
+        ({"type": "MARKET"}, INVALID_PARAMETER, None, "price"),
+        ({"type": "MARKET", "price": "0"}, INVALID_PARAMETER, None, "price"),
+        ({"type": "MARKET", "price": None, "postOnly": True}, INVALID_PARAMETER, None, "postOnly"),
+        ({"type": "MARKET", "price": None, "timeInForce": "FOK"}, INVALID_PARAMETER, None, "timeInForce"),
+        ({"type": "MARKET", "price": None, "quantity": None}, MANDATORY_PARAM, None, "quoteOrderQty"),
+        ({"type": "MARKET", "price": None, "quoteOrderQty": "5"}, INVALID_PARAMETER, None, "quantity and"),
+        (
+            {"type": "MARKET", "price": None, "quantity": None, "quoteOrderQty": "5", "side": "SELL"},
+            INVALID_PARAMETER,
+            None,
+            "BUY only",
+        ),
+        ({"clientOrderId": "a b"}, INVALID_PARAMETER, None, "clientOrderId"),
+        ({"clientOrderId": "a\n"}, INVALID_PARAMETER, None, "clientOrderId"),
+        ({"clientOrderId": "ü"}, INVALID_PARAMETER, None, "clientOrderId"),
+        ({"quantity": "-1"}, INVALID_PARAMETER, None, "quantity"),
+        ({"quantity": "1e3"}, INVALID_PARAMETER, None, "exponent"),
+        ({"quantity": ".5"}, INVALID_PARAMETER, None, "quantity"),
+        ({"quantity": "1_0"}, INVALID_PARAMETER, None, "quantity"),
+        ({"quantity": "٣"}, INVALID_PARAMETER, None, "quantity"),
+        ({"quantity": "1" * 41}, INVALID_PARAMETER, None, "40 characters"),
+        ({"quantity": "0.000000001"}, BAD_PRECISION, None, "8 decimals of BTC"),
+        ({"quantity": "0.00000001"}, FILTER_FAILURE, "LOT_SIZE", "multiple of 0.0001"),
+        ({"price": "x"}, INVALID_PARAMETER, None, "price"),
+        ({"price": "1.0000001"}, BAD_PRECISION, None, "0.01"),
+        ({"price": "1.001"}, FILTER_FAILURE, "PRICE_FILTER", "multiple of 0.01"),
+        (
+            {"type": "MARKET", "price": None, "quantity": None, "quoteOrderQty": "1.0000001"},
+            BAD_PRECISION,
+            None,
+            "6 decimals of USDT",
+        ),
+        (
+            {"type": "MARKET", "price": None, "quantity": None, "quoteOrderQty": " 1"},
+            INVALID_PARAMETER,
+            None,
+            "quoteOrderQty",
+        ),
+    ],
+)
+def test_an_order_that_cannot_be_meant_is_refused(
+    changes: dict[str, object], code: int, reason: str | None, word: str
+) -> None:
+    """Names that do not exist, numbers off the grid, parameters that do not go together."""
+    error = refused(place(1, **changes))
+    assert error.code == code
+    assert (error.reason if isinstance(error.reason, str) else None) == reason
+    assert word in error.message
+
+
+@pytest.mark.parametrize("method", ["order.cancel", "order.status"])
+def test_an_order_is_named_by_exactly_one_id(method: str) -> None:
+    """None is too few, both are too many, and a client's id has its alphabet."""
+    for params, code in (
+        ({}, MANDATORY_PARAM),
+        ({"orderId": 1, "clientOrderId": "a"}, INVALID_PARAMETER),
+        ({"clientOrderId": "a b"}, INVALID_PARAMETER),
+    ):
+        assert refused({"method": method, "params": {"symbol": "BTC-USDT", **params}}).code == code
+
+
+@pytest.mark.parametrize(
+    "method", ["order.cancel", "order.status", "openOrders.status", "openOrders.cancelAll", "depth"]
+)
+def test_a_symbol_that_there_is_not_is_refused_everywhere(method: str) -> None:
+    """Also where it may be left out."""
+    params: dict[str, object] = {"symbol": "X"}
+    if method.startswith("order."):
+        params["orderId"] = 1
+    assert refused({"method": method, "params": params}).code == BAD_SYMBOL
+
+
+REQUESTS: dict[str, dict[str, object]] = {
+    "order.place": place(1),
+    "order.cancel": {"method": "order.cancel", "params": {"symbol": "BTC-USDT", "orderId": 1}},
+    "openOrders.cancelAll": {"method": "openOrders.cancelAll"},
+    "order.status": {"method": "order.status", "params": {"symbol": "BTC-USDT", "orderId": 1}},
+    "openOrders.status": {"method": "openOrders.status"},
+    "account.status": {"method": "account.status"},
+    "depth": {"method": "depth", "params": {"symbol": "BTC-USDT"}},
+    "exchangeInfo": {"method": "exchangeInfo"},
+}
+
+
+def allowed(identity: Identity | None) -> dict[str, int]:
+    """By method: 0 for what may be asked, else the code it is refused with."""
+    found = {}
+    for method, request in REQUESTS.items():
+        try:
+            ask(request, identity)
+            found[method] = 0
+        except RefusedError as error:
+            found[method] = error.code
+    return found
+
+
+def test_before_a_logon_there_is_market_data_only() -> None:
+    """Everything else is unauthorized, whatever the parameters."""
+    assert allowed(None) == {method: 0 if method in {"depth", "exchangeInfo"} else UNAUTHORIZED for method in REQUESTS}
+
+
+def test_a_key_may_do_what_its_permissions_say() -> None:
+    """Reading does not trade, trading does not read, and neither needs the other."""
+    trading = {"order.place", "order.cancel", "openOrders.cancelAll"}
+    reading = {"order.status", "openOrders.status", "account.status"}
+    for permissions, forbidden in ((READ, trading), (TRADE, reading), (0, trading | reading), (READ | TRADE, set())):
+        identity = Identity(account=1, key=11, session=7, permissions=permissions, since_ms=0)
+        assert {method for method, code in allowed(identity).items() if code == REJECTED_KEY} == forbidden

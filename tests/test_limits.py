@@ -1,0 +1,57 @@
+"""Token buckets and connection caps, at exact times."""
+
+import pytest
+
+from actors.limits import Connections, TokenBucket
+
+
+def test_a_bucket_allows_its_burst_at_once_and_its_rate_after_that() -> None:
+    """Tokens come in with time, up to the burst, and never more."""
+    bucket = TokenBucket(rate=10, burst=5, now=100.0)
+    assert bucket.take(7, 100.0) == 5
+    assert bucket.take(1, 100.0) == 0
+    assert bucket.take(3, 100.25) == 2
+    assert bucket.take(1, 100.25) == 0
+    assert bucket.take(100, 1_000.0) == 5
+
+
+def test_a_bucket_says_how_long_the_next_token_takes() -> None:
+    """After that time there is one, and before it there is none."""
+    bucket = TokenBucket(rate=4, burst=1, now=0.0)
+    assert bucket.seconds_until_next() == 0.0
+    assert bucket.take(1, 0.0) == 1
+    assert bucket.seconds_until_next() == 0.25
+    assert bucket.take(1, 0.125) == 0
+    assert bucket.seconds_until_next() == 0.125
+    assert bucket.take(1, 0.25) == 1
+
+
+def test_connections_are_capped_in_all_and_per_address() -> None:
+    """Whoever leaves makes room for exactly one, of that address and in all."""
+    connections = Connections(most=3, most_per_address=2)
+    assert connections.admit("192.0.2.1")
+    assert connections.admit("192.0.2.1")
+    assert not connections.admit("192.0.2.1")
+    assert connections.admit("192.0.2.2")
+    assert not connections.admit("192.0.2.3")
+    connections.leave("192.0.2.1")
+    assert connections.admit("192.0.2.3")
+    assert not connections.admit("192.0.2.4")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::1", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("client-1", "client-2", False),
+    ],
+)
+def test_what_one_customer_can_have_counts_as_one_address(one: str, other: str, same: bool) -> None:
+    """For IPv6 that is a /64; an IPv4 address counts alike in both notations."""
+    connections = Connections(most=10, most_per_address=1)
+    assert connections.admit(one)
+    assert connections.admit(other) is not same
