@@ -1,0 +1,346 @@
+"""From outcomes to reply lines, byte for byte: the shapes of the protocol, and a sentence for everything refused."""
+
+import msgspec
+import pytest
+
+from actors import wire
+from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
+from actors.reading import read
+from actors.requests import Outcome
+from book import codes, queries
+from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.definitions import Asset
+from book.events import OrderReduced, Rejected
+from book.queries import DirectoryView
+from book.terms import BUY, DECREMENT, FOK, GTC, IOC, LIMIT, MARKET, SELL
+from tests.clients import EPOCH_MS, Exchange
+
+ALICE = (1, 11, 7)
+BOB = (2, 12, 8)
+
+
+def line(exchange: Exchange, request: wire.Request, outcome: Outcome) -> str:
+    """What the client reads."""
+    encoded = wire.encode_lines([exchange.replies.reply(request, outcome)]).decode()
+    assert encoded.endswith("\n")
+    return encoded[:-1]
+
+
+def request(method: str, **params: object) -> wire.Request:
+    """A request with id 1."""
+    return read(msgspec.json.encode({"id": 1, "method": method, "params": params}))
+
+
+def limit(side: str = "BUY", **more: object) -> wire.Request:
+    """The wire's request that goes with orders; only its id and side matter here."""
+    return request("order.place", symbol="BTC-USDT", side=side, type="LIMIT", quantity="1", price="1", **more)
+
+
+CANCEL = request("order.cancel", symbol="BTC-USDT", orderId=1)
+STATUS = request("order.status", symbol="BTC-USDT", orderId=1)
+
+
+def test_a_resting_order_is_answered_without_fills() -> None:
+    """All decimals of lot and quote asset are there, also of zero."""
+    exchange = Exchange()
+    outcome = exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10, 4_900_000, client_order_id="a-1"))
+    assert line(exchange, limit(), outcome) == (
+        '{"id":1,"status":200,"result":{"orderId":1,"clientOrderId":"a-1","symbol":"BTC-USDT","status":"NEW",'
+        f'"executedQty":"0.0000","cumQuoteQty":"0.000000","fills":[],"transactTime":{EPOCH_MS},"seq":{exchange.seq}}}}}'
+    )
+
+
+def test_a_taker_is_answered_with_its_fills_and_how_it_ended() -> None:
+    """Fills at the makers' prices, fees in the quote asset, and the sums of both."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000))
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_100))
+    outcome = exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, IOC, 15_000, 5_100_000, client_order_id="b-1"))
+    assert line(exchange, limit(), outcome) == (
+        '{"id":1,"status":200,"result":{"orderId":3,"clientOrderId":"b-1","symbol":"BTC-USDT","status":"FILLED",'
+        '"executedQty":"1.5000","cumQuoteQty":"75000.500000","fills":['
+        '{"price":"50000.00","qty":"1.0000","fee":"100.000000","feeAsset":"USDT","tradeId":1},'
+        '{"price":"50001.00","qty":"0.5000","fee":"50.001000","feeAsset":"USDT","tradeId":2}],'
+        f'"transactTime":{EPOCH_MS},"seq":{exchange.seq}}}}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("order", "status", "executed"),
+    [
+        (PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 20_000, 5_000_000), "PARTIALLY_FILLED", "1.0000"),
+        (PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, IOC, 20_000, 5_000_000), "EXPIRED", "1.0000"),
+        (PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, IOC, 20_000, 4_000_000), "EXPIRED", "0.0000"),
+        (PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, FOK, 10_000, 5_000_000), "FILLED", "1.0000"),
+        (PlaceOrder(*BOB, "BTC-USDT", BUY, MARKET, GTC, 20_000, 0), "EXPIRED", "1.0000"),
+        (PlaceOrder(*BOB, "BTC-USDT", BUY, MARKET, GTC, 0, 0, 25_050_000_000), "FILLED", "0.5000"),
+        (PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 20_000, 5_000_000), "EXPIRED_IN_MATCH", "0.0000"),
+    ],
+)
+def test_the_status_is_that_of_the_order_when_the_command_was_over(
+    order: PlaceOrder, status: str, executed: str
+) -> None:
+    """Whatever its type and however it ended, or did not."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000))
+    result = msgspec.json.decode(line(exchange, limit(), exchange.outcome(order)))["result"]
+    assert (result["status"], result["executedQty"]) == (status, executed)
+
+
+def test_a_self_trade_that_shrinks_the_order_is_no_fill() -> None:
+    """What prevention took off counts as neither executed nor closed."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000))
+    outcome = exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 20_000, 5_000_000, self_trade=DECREMENT))
+    assert any(isinstance(event, OrderReduced) for event in getattr(outcome, "events", []))
+    result = msgspec.json.decode(line(exchange, limit(), outcome))["result"]
+    assert (result["status"], result["executedQty"], result["fills"]) == ("NEW", "0.0000", [])
+
+
+def test_a_cancel_and_a_status_show_the_whole_order() -> None:
+    """The same shape everywhere, as the order stands or ended."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000, client_order_id="a-1"))
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, IOC, 4_000, 5_000_000))
+    shown = (
+        '"orderId":1,"clientOrderId":"a-1","symbol":"BTC-USDT","side":"SELL","type":"LIMIT","timeInForce":"GTC",'
+        '"price":"50000.00","origQty":"1.0000","executedQty":"0.4000","cumQuoteQty":"20000.000000","status":"%s",'
+        f'"time":{EPOCH_MS},"updateTime":{EPOCH_MS}'
+    )
+    status = exchange.outcome(queries.OrderStatus(1, "BTC-USDT", 1))
+    assert line(exchange, STATUS, status) == ('{"id":1,"status":200,"result":{' + shown % "PARTIALLY_FILLED" + "}}")
+    orders = exchange.outcome(queries.OpenOrders(1))
+    assert line(exchange, request("openOrders.status"), orders) == (
+        '{"id":1,"status":200,"result":{"orders":[{' + shown % "PARTIALLY_FILLED" + "}]}}"
+    )
+    ended = exchange.outcome(CancelOrder(*ALICE, "BTC-USDT", 1))
+    assert line(exchange, CANCEL, ended) == '{"id":1,"status":200,"result":{' + shown % "CANCELED" + "}}"
+
+
+def test_cancelling_all_says_how_many() -> None:
+    """One command, however many orders."""
+    exchange = Exchange()
+    for number in range(3):
+        exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10, 4_000_000 + number))
+    outcome = exchange.outcome(CancelAll(*ALICE))
+    assert line(exchange, request("openOrders.cancelAll"), outcome) == '{"id":1,"status":200,"result":{"canceled":3}}'
+    outcome = exchange.outcome(CancelAll(*ALICE, "BTC-USDT"))
+    assert line(exchange, request("openOrders.cancelAll"), outcome) == '{"id":1,"status":200,"result":{"canceled":0}}'
+
+
+def test_balances_have_the_decimals_of_their_asset() -> None:
+    """Free and locked, in whole assets."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 1, 5_000_000_000))
+    assert line(exchange, request("account.status"), exchange.outcome(queries.Balances(1))) == (
+        '{"id":1,"status":200,"result":{"balances":[{"asset":"BTC","free":"999.99990000","locked":"0.00010000"},'
+        '{"asset":"USDT","free":"100000000.000000","locked":"0.000000"}]}}'
+    )
+
+
+def test_depth_shows_levels_best_first() -> None:
+    """Price and quantity as text, by level."""
+    exchange = Exchange()
+    for price in (4_900_000, 4_900_001, 4_900_001):
+        exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10, price))
+    depth = exchange.outcome(queries.Depth("BTC-USDT"))
+    assert line(exchange, request("depth", symbol="BTC-USDT"), depth) == (
+        '{"id":1,"status":200,"result":{"symbol":"BTC-USDT","seq":3,"bids":[["49000.01","0.0020"],'
+        '["49000.00","0.0010"]],"asks":[]}}'
+    )
+
+
+def test_the_exchange_is_described_by_its_rules() -> None:
+    """Assets, and each market with its grid, filters and fees; nothing of accounts and keys."""
+    exchange = Exchange()
+    assert line(exchange, request("exchangeInfo"), exchange.outcome(queries.Directory())) == (
+        '{"id":1,"status":200,"result":{"assets":[{"asset":"BTC","decimals":8},{"asset":"USDT","decimals":6}],'
+        '"symbols":[{"symbol":"BTC-USDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","tickSize":"0.01",'
+        '"lotSize":"0.0001","minQty":"0.0001","maxQty":"10000.0000","minNotional":"5.000000","maxOpenOrders":20000,'
+        '"makerFee":"0.001000","takerFee":"0.002000","selfTradePreventionMode":"EXPIRE_TAKER"}]}}'
+    )
+
+
+def test_an_exchange_without_markets_has_empty_lists() -> None:
+    """Nothing defined is no error."""
+    exchange = Exchange()
+    assert line(exchange, request("exchangeInfo"), DirectoryView([Asset("BTC", 8)], [], [], [])) == (
+        '{"id":1,"status":200,"result":{"assets":[{"asset":"BTC","decimals":8}],"symbols":[]}}'
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+
+
+def error(exchange: Exchange, request: wire.Request, outcome: Outcome) -> tuple[int, dict[str, object]]:
+    """Status and error of a refusal."""
+    reply = msgspec.json.decode(line(exchange, request, outcome))
+    assert list(reply) == ["id", "status", "error"]
+    assert reply["error"]["name"] == codes.CODE_NAMES[reply["error"]["code"]]
+    return reply["status"], reply["error"]
+
+
+@pytest.mark.parametrize(
+    ("order", "reason", "sentence"),
+    [
+        (
+            PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10, 0),
+            "PRICE_FILTER",
+            "price 0.00 is below the market's limit of 0.01",
+        ),
+        (
+            PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 0, 1),
+            "LOT_SIZE",
+            "quantity 0.0000 is below the market's limit of 0.0001",
+        ),
+        (
+            PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 100_000_001, 1),
+            "LOT_SIZE",
+            "quantity 10000.0001 is above the market's limit of 10000.0000",
+        ),
+        (
+            PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 1, 4_900_000),
+            "MIN_NOTIONAL",
+            "notional 4.900000 is below the market's smallest of 5.000000",
+        ),
+        (
+            PlaceOrder(*ALICE, "BTC-USDT", BUY, MARKET, GTC, 0, 0, 4_999_999),
+            "MIN_NOTIONAL",
+            "quoteOrderQty 4.999999 is below the market's smallest of 5.000000",
+        ),
+        (
+            PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10**39, 1),
+            "OVERFLOW",
+            "quantity 100000000000000000000000000000000000.0000 is more than can be handled, which is",
+        ),
+    ],
+)
+def test_a_filter_says_what_was_given_and_what_is_allowed(order: PlaceOrder, reason: str, sentence: str) -> None:
+    """In the client's units and with the names it used."""
+    exchange = Exchange()
+    status, said = error(exchange, limit(), exchange.outcome(order))
+    assert (status, said["code"], said["reason"]) == (400, codes.FILTER_FAILURE, reason)
+    assert str(said["msg"]).startswith(sentence)
+
+
+def test_too_many_orders_says_how_many_there_may_be() -> None:
+    """Counts, not quantities."""
+    exchange = Exchange()
+    rejected = Rejected(codes.FILTER_FAILURE, "MAX_ORDERS", "", 200, 200)
+    assert error(exchange, limit(), rejected)[1]["msg"] == "200 orders are open in this market, and 200 may be"
+
+
+@pytest.mark.parametrize(
+    ("side", "order", "reason", "sentence"),
+    [
+        (
+            "BUY",
+            PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 30_000_000, 4_900_000),
+            "INSUFFICIENT_BALANCE",
+            "the order needs 147294000.000000 USDT, and 100000000.000000 USDT are free",
+        ),
+        (
+            "SELL",
+            PlaceOrder(*BOB, "BTC-USDT", SELL, LIMIT, GTC, 10_000_001, 5_100_000),
+            "INSUFFICIENT_BALANCE",
+            "the order needs 1000.00010000 BTC, and 1000.00000000 BTC are free",
+        ),
+        (
+            "BUY",
+            PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 10, 5_100_000, post_only=True),
+            "WOULD_TAKE",
+            "a postOnly order at 51000.00 would take from the order at 50000.00",
+        ),
+        (
+            "BUY",
+            PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, FOK, 20_000, 5_100_000),
+            "FOK_UNFILLABLE",
+            "only 1.0000 of 2.0000 would be filled at once",
+        ),
+        (
+            "SELL",
+            PlaceOrder(*BOB, "BTC-USDT", SELL, MARKET, GTC, 10, 0),
+            "NO_LIQUIDITY",
+            "there is nobody to trade with",
+        ),
+    ],
+)
+def test_an_order_the_engine_rejects_comes_with_a_reason_and_a_sentence(
+    side: str, order: PlaceOrder, reason: str, sentence: str
+) -> None:
+    """Numbers in the units of what they are about."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000))
+    status, said = error(exchange, limit(side), exchange.outcome(order))
+    assert (status, said["code"], said["reason"], said["msg"]) == (400, codes.ORDER_REJECTED, reason, sentence)
+
+
+def test_a_repeated_client_order_id_names_the_first_order() -> None:
+    """A client that lost a reply finds its order by the error alone."""
+    exchange = Exchange()
+    order = PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10, 4_900_000, client_order_id="a-1")
+    exchange.outcome(order)
+    _, said = error(exchange, limit(), exchange.outcome(order))
+    assert said == {
+        "code": codes.ORDER_REJECTED,
+        "name": "ORDER_REJECTED",
+        "msg": "order 1 has this clientOrderId already",
+        "reason": "DUPLICATE_CLIENT_ORDER_ID",
+        "orderId": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "command", "status", "code"),
+    [
+        (CANCEL, CancelOrder(*ALICE, "BTC-USDT", 99), 400, codes.CANCEL_REJECTED),
+        (CANCEL, CancelOrder(*ALICE, "BTC-USDT", 99, timestamp=5), 400, codes.INVALID_TIMESTAMP),
+        (CANCEL, CancelOrder(9, 0, 0, "BTC-USDT", 99), 401, codes.UNAUTHORIZED),
+        (CANCEL, CancelOrder(2, 11, 0, "BTC-USDT", 99), 403, codes.REJECTED_KEY),
+        (CANCEL, CancelOrder(1, 13, 0, "BTC-USDT", 99), 403, codes.REJECTED_KEY),
+        (CANCEL, CancelOrder(*ALICE, "X", 99), 400, codes.BAD_SYMBOL),
+        (STATUS, queries.OrderStatus(1, "BTC-USDT", 99), 400, codes.NO_SUCH_ORDER),
+    ],
+)
+def test_every_other_rejection_has_its_status_and_words(
+    asked: wire.Request, command: CancelOrder | queries.OrderStatus, status: int, code: int
+) -> None:
+    """Who may not is told so by 401 or 403; nothing is left without a sentence."""
+    exchange = Exchange()
+    got, said = error(exchange, asked, exchange.outcome(command))
+    assert (got, said["code"]) == (status, code)
+    assert said["msg"] not in {"", "refused"}
+
+
+@pytest.mark.parametrize(
+    ("fate", "status", "code"),
+    [
+        (Busy("full"), 503, codes.SERVER_BUSY),
+        (Stopped("bye"), 503, codes.SERVICE_SHUTTING_DOWN),
+        (Faulted("bug"), 500, codes.UNKNOWN),
+        (OutcomeUnknown("?"), 500, codes.TIMEOUT),
+    ],
+)
+def test_what_was_not_done_is_told_apart_from_what_may_have_been(
+    fate: NotDone | OutcomeUnknown, status: int, code: int
+) -> None:
+    """Each fate has a code of its own, whatever was asked, and keeps its inner words to itself."""
+    exchange = Exchange()
+    for asked in (limit(), CANCEL, STATUS, request("exchangeInfo"), request("session.logon", apiKey="alice")):
+        got, said = error(exchange, asked, fate)
+        assert (got, said["code"]) == (status, code)
+        assert str(fate) not in str(said["msg"]).split()
+
+
+def test_a_reply_without_an_id_begins_with_its_status() -> None:
+    """There is no null in place of an id."""
+    exchange = Exchange()
+    asked = read(b'{"method":"account.status"}')
+    assert line(exchange, asked, exchange.outcome(queries.Balances(1))).startswith('{"status":200,"result":')
+    assert line(exchange, asked, Busy()).startswith('{"status":503,"error":')
+
+
+def test_every_code_of_a_client_has_a_status() -> None:
+    """The statuses of the protocol, and no others."""
+    for code in codes.CODE_NAMES:
+        assert wire.refusal(1, code, "x").status in {400, 401, 403, 429, 500, 503}
