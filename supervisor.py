@@ -154,7 +154,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         "engine",
         REST_FOR_ONE,
         [
-            Child("reqlog-writer", writer.run, start_timeout_seconds=None),
+            # A disk may stall for seconds, and a sync that has begun cannot be cancelled.
+            Child("reqlog-writer", writer.run, start_timeout_seconds=None, stop_timeout_seconds=60),
             Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
         ],
     )

@@ -58,7 +58,7 @@ class ExchangeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every metric of the exchange."""
         yield InfoMetricFamily("tallystick_build", "The running program.", {"version": self._version})
-        yield from _actor_metrics(_actors(self._tree()))
+        yield from _actor_metrics(self._tree().flat())
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
         yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))
         yield from _log_metrics(self._log_state)
@@ -131,14 +131,6 @@ class Metrics:
         if request.method not in (b"GET", b"HEAD"):
             return 405, b"only GET is answered here\n"
         return 200, generate_latest(self._registry)
-
-
-def _actors(tree: SupervisorStatistics) -> Iterator[ChildStatistics]:
-    for child in tree.children:
-        if child.supervisor is None:
-            yield child
-        else:
-            yield from _actors(child.supervisor)
 
 
 def _actor_metrics(children: Iterable[ChildStatistics]) -> Iterator[Metric]:

@@ -33,8 +33,6 @@ _log = structlog.get_logger("matching")
 class DefinitionRefusedError(Exception):
     """The configuration asks for a definition that the engine refuses, or that the log already knows otherwise."""
 
-    exit_code: Final = Exit.USAGE
-
 
 class Sequencer:
     """Works off batches, one request after the other; unusable once `failure` is set."""

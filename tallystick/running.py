@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Final, NoReturn
 
@@ -11,10 +11,11 @@ import structlog
 import trio
 
 import supervisor
-from actors.world import CannotListen, RealClock, RealNetwork, Threads
+from actors.world import RealClock, RealNetwork, Threads
 from persistence.exits import Exit
 from persistence.recovery import Progress
 from persistence.storage import RealDisk, lock
+from tallystick.operators import exit_code, for_operators
 
 # A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
 SWITCH_SECONDS: Final = 0.0002
@@ -59,25 +60,10 @@ def run(
     return Exit.DONE
 
 
-def _explain(error: BaseException) -> Exit:
-    """One line for the operator. Bugs of ours keep their traceback; what an operator can mend does not need one."""
-    for cause in _causes(error):
-        code = getattr(cause, "exit_code", None)
-        if isinstance(cause, CannotListen):
-            code = Exit.USAGE
-        if isinstance(code, Exit):
-            sys.stderr.write(f"tallystick: {cause}\n")
-            return code
-    _log.error("the exchange gave up", exc_info=error)
-    sys.stderr.write(f"tallystick: {error}\n")
-    return Exit.GAVE_UP
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was caused by, and what groups hold, outermost first."""
-    yield error
-    if isinstance(error, BaseExceptionGroup):
-        for member in error.exceptions:
-            yield from _causes(member)
-    if error.__cause__ is not None:
-        yield from _causes(error.__cause__)
+def _explain(error: Exception) -> Exit:
+    """One line for what an operator can mend; for a bug of ours its traceback, and that we gave up."""
+    mendable = for_operators(error)
+    if mendable is None:
+        _log.error("the exchange gave up", exc_info=error)
+    sys.stderr.write(f"tallystick: {mendable or error}\n")
+    return exit_code(mendable)

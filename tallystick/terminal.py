@@ -7,8 +7,10 @@ from typing import Final
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from structlog.typing import EventDict, WrappedLogger
 
 import persistence.recovery
+from tallystick.operators import for_operators
 
 # On no terminal a line every so often is enough.
 LINE_SECONDS: Final = 5.0
@@ -24,11 +26,23 @@ def log_to_stderr() -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            _plain_words,
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _plain_words(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What an operator can mend is told in its own words; a traceback is for bugs of ours."""
+    error = event.get("exc_info")
+    if isinstance(error, BaseException) and (mendable := for_operators(error)) is not None:
+        del event["exc_info"]
+        event["reason"] = str(mendable)
+    return event
 
 
 def progress(what: str) -> persistence.recovery.Progress:

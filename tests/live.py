@@ -43,13 +43,15 @@ class LiveExchange:
         self._process = process
         assert process.stdout is not None
         assert process.stderr is not None
-        threading.Thread(target=self._keep_errors, args=(process.stderr,), daemon=True).start()
+        self._errors_thread = threading.Thread(target=self._keep_errors, args=(process.stderr,))
+        self._errors_thread.start()
         watchdog = threading.Timer(START_SECONDS, process.kill)
         watchdog.start()
         line = process.stdout.readline()
         watchdog.cancel()
         if not line:
-            raise AssertionError(f"it did not start: exit code {process.wait()}\n{self.errors}")
+            code = self._end(None)
+            raise AssertionError(f"it did not start: exit code {code}\n{self.errors[-2000:]}")
         self.ready = json.loads(line)
         return self
 
@@ -87,6 +89,7 @@ class LiveExchange:
             process.kill()
             assert process.stdout is not None
             process.stdout.close()
+            self._errors_thread.join()
 
     def client(self, account: str | None = None) -> "LiveClient":
         """A connection, logged on if an account is named."""

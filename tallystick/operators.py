@@ -1,0 +1,34 @@
+"""Which errors are for the operator to mend, and with which exit code they end the program."""
+
+from collections.abc import Iterator
+
+from actors.sequencer import DefinitionRefusedError
+from actors.world import CannotListen
+from persistence.exits import Exit, NoSpace, Stop
+
+
+def for_operators(error: BaseException) -> Exception | None:
+    """The first error in this one's causes that an operator can mend; None when all are bugs of ours."""
+    for cause in _causes(error):
+        if isinstance(cause, Stop | NoSpace | CannotListen | DefinitionRefusedError):
+            return cause
+    return None
+
+
+def exit_code(error: Exception | None) -> Exit:
+    """What the process ends with because of an error that `for_operators` found."""
+    if isinstance(error, Stop):
+        return error.exit_code
+    if isinstance(error, NoSpace):
+        return Exit.DISK_FAILED
+    return Exit.GAVE_UP if error is None else Exit.USAGE
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what caused it, and what groups hold, outermost first."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from _causes(member)
+    if error.__cause__ is not None:
+        yield from _causes(error.__cause__)
