@@ -93,7 +93,8 @@ class Order:
     def worst_cost(self) -> int:
         """What the open quantity of a buy can still cost at most, fee included."""
         notional = (self.quantity - self.executed) * self.unit_cost
-        rate = self.taker_rate if self.taker_rate > self.maker_rate else self.maker_rate
+        # A comparison, for max() is a call and this is hot.
+        rate = self.taker_rate if self.taker_rate > self.maker_rate else self.maker_rate  # noqa: FURB136 -- see above
         units, _ = fee(notional, rate, self.ahead)
         return notional + units
 

@@ -17,10 +17,7 @@ from book.ledger import HOUSE
 from book.market import tick_value
 from book.terms import DECREMENT, MAX_INT, NONE, PPM, READ, TRADE, WITHDRAW
 
-MAX_ASSETS: Final = 1_000
-MAX_MARKETS: Final = 10_000
-MAX_ACCOUNTS: Final = 10_000_000
-MAX_KEYS: Final = 10_000_000
+CAPACITY: Final = 10_000_000  # assets, markets, accounts and keys, of each kind
 MAX_SCALE: Final = 9
 MAX_TICK_SCALE: Final = 18
 MAX_OPEN_ORDERS: Final = 1_000_000
@@ -36,9 +33,10 @@ _HOUSE_ACCOUNT: Final = Account(HOUSE, "house")
 class Registry:
     """All definitions, by name or number, in the order they were made. The house account is there from the start."""
 
-    __slots__ = ("_account_names", "accounts", "assets", "keys", "keys_by_name", "markets")
+    __slots__ = ("_account_names", "_capacity", "accounts", "assets", "keys", "keys_by_name", "markets")
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity: Final = capacity
         self.assets: dict[str, Asset] = {}
         self.markets: dict[str, Market] = {}
         self.accounts: dict[int, Account] = {HOUSE: _HOUSE_ACCOUNT}
@@ -52,7 +50,7 @@ class Registry:
             _known(asset, self.assets.get(asset.name))
             or _bad_name("name", asset.name, _ASSET_NAME)
             or _outside("scale", asset.scale, 0, MAX_SCALE)
-            or _too_many("name", len(self.assets), MAX_ASSETS)
+            or _too_many("name", len(self.assets), self._capacity)
         )
         if refused is None:
             self.assets[asset.name] = asset
@@ -67,7 +65,7 @@ class Registry:
             or _bad_grid(market, self.assets[market.base], self.assets[market.quote])
             or _bad_filters(market)
             or _bad_fees(market)
-            or _too_many("symbol", len(self.markets), MAX_MARKETS)
+            or _too_many("symbol", len(self.markets), self._capacity)
         )
         if refused is None:
             self.markets[market.symbol] = market
@@ -80,7 +78,7 @@ class Registry:
             or _outside("account", account.account, 0, MAX_INT)
             or _bad_name("name", account.name, _NAME)
             or _taken("name", account.name in self._account_names)
-            or _too_many("account", len(self.accounts), MAX_ACCOUNTS)
+            or _too_many("account", len(self.accounts), self._capacity)
         )
         if refused is None:
             self.accounts[account.account] = account
@@ -97,7 +95,7 @@ class Registry:
             or _unknown("account", key.account in self.accounts, "UNKNOWN_ACCOUNT", key.account)
             or _outside("permissions", key.permissions, 1, READ | TRADE | WITHDRAW)
             or _bad_name("public_key", key.public_key, _PUBLIC_KEY)
-            or _too_many("key", len(self.keys), MAX_KEYS)
+            or _too_many("key", len(self.keys), self._capacity)
         )
         if refused is None:
             self.keys[key.key] = key
