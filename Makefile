@@ -56,7 +56,7 @@ $(VENV)/bin/python:
 $(VENV)/installed-run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 	@echo "make: installing what the exchange needs into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements/run.txt
-	@$(PIP) install --no-deps -e .
+	@PYTHONWARNINGS=ignore $(PIP) install --no-deps -e .
 	@touch $@
 
 $(VENV)/installed-dev: requirements/dev.txt $(VENV)/installed-run

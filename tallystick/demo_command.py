@@ -1,5 +1,6 @@
 """`tallystick demo`: the whole exchange on embedded defaults, on this machine alone, and how to talk to it."""
 
+import logging
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,8 +32,10 @@ def demo(
         Path | None, typer.Option(help="Keep the state here across restarts; else a temporary folder.")
     ] = None,
     quiet_market: Annotated[bool, typer.Option("--quiet-market", help="Leave out the market maker.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what is normal too.")] = False,
 ) -> None:
     """Run a demo exchange on this machine: three markets, funded accounts alice and bob, a market maker."""
+    terminal.log_to_stderr(logging.INFO if verbose else logging.WARNING)
     with ExitStack() as stack:
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-demo-")))
@@ -56,7 +59,14 @@ def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:
             port=port,
             max_connections_per_address=10_000,
             unsigned_logon=True,
-            session=SessionLimits(requests_per_second=10_000_000, burst=10_000_000),
+            # Whoever types by hand, thinks; whoever measures, does not.
+            session=SessionLimits(
+                first_line_seconds=3600.0,
+                line_seconds=3600.0,
+                idle_seconds=3600.0,
+                requests_per_second=10_000_000,
+                burst=10_000_000,
+            ),
         ),
         admin=AdminConfig(folder / SOCKET),
         # Only one demo at a time can have the usual ports.

@@ -1,5 +1,6 @@
 """What the command line shows a person: log lines on stderr, and progress of what takes a while."""
 
+import logging
 import sys
 import time
 from typing import Final
@@ -19,9 +20,10 @@ _log = structlog.get_logger("tallystick")
 _stderr = Console(stderr=True)
 
 
-def log_to_stderr() -> None:
-    """One event a line, coloured on a terminal."""
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """One event a line from this level on, coloured on a terminal."""
     structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
