@@ -276,11 +276,11 @@ class Session:
     async def _take(self, lines: Iterator[bytes], fill: "_Fill") -> None:
         """Make turns of the lines and hand them on, as the window has room for them."""
         while not self._expelled:
-            while self._turns.weight >= self._limits.window:
+            while (room := self._limits.window - self._turns.weight) <= 0:
                 # No deadline: the writer makes room, or cuts off the client who does not let it.
                 self._room = trio.Event()
                 await self._room.wait()
-            turn = Turn()
+            turn = Turn(min(room, TURN_WEIGHT))
             logon_request = fill(turn, lines)
             if turn.slots:
                 await self._submit(turn)
@@ -310,7 +310,7 @@ class Session:
             except RefusedError as error:
                 slots.append(_refusal(error.request_id if request_id is UNSET else request_id, error))
                 turn.weight += 1
-            if turn.weight >= TURN_WEIGHT:
+            if turn.weight >= turn.limit:
                 break
         return None
 
@@ -318,7 +318,7 @@ class Session:
         """Fill the turn with refusals, for lines beyond the rate."""
         wait_ms = max(1, ceil(self._bucket.seconds_until_next() * 1_000))
         message = f"more than {self._limits.requests_per_second} requests per second; wait {wait_ms} ms"
-        for line in islice(lines, TURN_WEIGHT):
+        for line in islice(lines, turn.limit):
             try:
                 request_id = read(line).id
             except RefusedError as error:
@@ -381,12 +381,9 @@ class Session:
 
     async def _log_on(self, request: wire.Logon) -> None:
         """Answer a logon, while everything behind it waits."""
-        line = await self._logon_answer(request)
-        self._append(line)
-        if type(line) is Refusal:
-            self._failed_logons += 1
-            if self._failed_logons >= MAX_FAILED_LOGONS:
-                self._expel(REJECTED_KEY, "too many logons failed")
+        self._append(await self._logon_answer(request))
+        if self._failed_logons >= MAX_FAILED_LOGONS:
+            self._expel(REJECTED_KEY, "too many logons failed")
 
     async def _logon_answer(self, request: wire.Logon) -> Reply | Refusal:
         params = request.params
@@ -398,6 +395,7 @@ class Session:
                 return self._replies.reply(request, outcome)
             key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None)
         except RefusedError as error:
+            self._failed_logons += 1
             return _refusal(request.id, error)
         self._logged_on = True
         self._speak_as(Identity(key.account, key.key, self.number, key.permissions, self._now_ms()))

@@ -18,17 +18,22 @@ _LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello})
 
 
 class Turn:
-    """Consecutive lines, with their answers or with what those will be made of."""
+    """Consecutive lines, with their answers or with what those will be made of.
 
-    __slots__ = ("batch", "requests", "slots", "weight")
+    Args:
+        limit: The weight at which it is full. Its last line may take it beyond.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("batch", "limit", "requests", "slots", "weight")
+
+    def __init__(self, limit: int = 1) -> None:
         self.slots: list[wire.Request | Line] = []
         """For each line, in order: its answer, or the request whose outcome the batch will have."""
         self.requests: list[Request] = []
         """What matching is asked: for each request in `slots`, in the same order."""
         self.batch: Batch | None = None
         self.weight = 0
+        self.limit = limit
 
     @property
     def settled(self) -> bool:
