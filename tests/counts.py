@@ -1,4 +1,4 @@
-"""How often a repeated test repeats: little in `make test`, much in `make soak`, one seed when one is to be looked at."""
+"""How often a repeated test repeats: little in `make test`, much in `make soak`; one seed when one is to be seen."""
 
 import os
 

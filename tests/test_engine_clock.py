@@ -16,9 +16,11 @@ class HandClock:
     monotonic: int = 5 * SECOND
 
     def wall_ns(self) -> int:
+        """As set."""
         return self.wall
 
     def monotonic_ns(self) -> int:
+        """As set."""
         return self.monotonic
 
     def pass_time(self, seconds: float, wall_seconds: float | None = None) -> None:
