@@ -387,8 +387,9 @@ class Session:
 
     async def _logon_answer(self, request: wire.Logon) -> Reply | Refusal:
         params = request.params
+        if self._logged_on:
+            return refusal(request.id, REJECTED_KEY, "one logon per connection: open another one")
         try:
-            self._check_first_logon()
             logon.check_params(params, self._now_ms(), unsigned=self._unsigned_logon)
             outcome = await self._ask_for_key(params.api_key)
             if isinstance(outcome, NotDone | OutcomeUnknown):
@@ -400,10 +401,6 @@ class Session:
         self._logged_on = True
         self._speak_as(Identity(key.account, key.key, self.number, key.permissions, self._now_ms()))
         return self._status(request)
-
-    def _check_first_logon(self) -> None:
-        if self._logged_on:
-            raise RefusedError(REJECTED_KEY, "one logon per connection: open another one")
 
     async def _ask_for_key(self, name: str) -> Outcome:
         batch = Batch([Logon(name)])
