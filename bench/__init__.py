@@ -1,0 +1,1 @@
+"""The published benchmarks; `make bench` runs them all."""
