@@ -194,8 +194,18 @@ class Gateway:
             await _turn_away(stream, peer)
 
     async def _serve(self, stream: HalfCloseableStream, peer: Peer) -> None:
+        number = next(self._numbers)
+        try:
+            await self._run_session(number, stream, peer)
+        except Exception:
+            # Our bug, and none of the other clients' business.
+            log.exception("a session crashed", session=number, peer=str(peer))
+        finally:
+            self._connections.leave(peer.host)
+
+    async def _run_session(self, number: int, stream: HalfCloseableStream, peer: Peer) -> None:
         session = Session(
-            next(self._numbers),
+            number,
             peer,
             stream,
             matching=self._matching,
@@ -209,12 +219,8 @@ class Gateway:
         self._sessions.add(session)
         try:
             await session.run()
-        except Exception:
-            # Our bug, and none of the other clients' business.
-            log.exception("a session crashed", session=session.number, peer=str(peer))
         finally:
             self._sessions.remove(session)
-            self._connections.leave(peer.host)
 
 
 async def _turn_away(stream: HalfCloseableStream, peer: Peer) -> None:
