@@ -1,10 +1,10 @@
 """Requests per second and latency over loopback, durable, beside Redis in the same run.
 
-The exchange is the real program (`tallystick demo --quiet-market`, durability sync) on a fresh data folder. The load is
-closed: each connection keeps a window of requests in flight, limit orders that rest and their cancels in turn; when half
-a window is answered, as many are sent. Latency is from the sending of half a window to its last answer, so a window of 1
-gives that of a request. Every answer is counted, and an error among them ends the run. The generator is on the same
-machine, in Python, and shares its processors.
+The exchange is the real program (`tallystick demo --quiet-market`, durability sync) on a fresh data folder. The load
+is closed: each connection keeps a window of requests in flight, limit orders that rest and their cancels in turn;
+when half a window is answered, as many are sent. Latency is from the sending of half a window to its last answer, so
+a window of 1 gives that of a request. Every answer is counted, and an error among them ends the run. The generator is
+on the same machine, in Python, and shares its processors.
 
 Redis is `redis-server --appendfsync always` driven by `redis-benchmark -t set -d 64`, where both are installed. A SET
 appends some 100 bytes and answers five; an order is decoded, matched, checked for funds and answered in some 300 bytes.

@@ -21,8 +21,8 @@ from tallystick.operators import exit_code, for_operators
 # A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
 SWITCH_SECONDS: Final = 0.0002
 BLOCKING_THREADS: Final = 8
-# What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all of
-# it: with the usual thresholds that was a third of all time at 1,000 connections.
+# What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all
+# of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
 
 _log = structlog.get_logger("tallystick")

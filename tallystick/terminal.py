@@ -41,6 +41,8 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 def _plain_words(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """What an operator can mend is told in its own words; a traceback is for bugs of ours."""
     error = event.get("exc_info")
+    if error is True:
+        error = sys.exc_info()[1]
     if isinstance(error, BaseException) and (mendable := for_operators(error)) is not None:
         del event["exc_info"]
         event["reason"] = str(mendable)

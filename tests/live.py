@@ -74,6 +74,10 @@ class LiveExchange:
         """SIGTERM, and the exit code."""
         return self._end(signal.SIGTERM)
 
+    def interrupt(self) -> int:
+        """Ctrl-C, and the exit code."""
+        return self._end(signal.SIGINT)
+
     def wait(self) -> int:
         """The exit code of a process that ends by itself."""
         return self._end(None)

@@ -183,3 +183,24 @@ def test_killed_under_load(tmp_path: Path) -> None:
         verified = run_tallystick("log", "verify", str(exchange.data))
         assert verified.returncode == 0, verified.stdout + verified.stderr
     assert answered > 0
+
+
+def test_stopped_under_load(tmp_path: Path) -> None:
+    """SIGTERM under load: code 0, the log is sealed in order, and what was answered is in it."""
+    owner = Owner("alice", maker=True)
+    exchange = LiveExchange(tmp_path / "data", "--quiet-market").start()
+    client = exchange.client(owner.name)
+    load = threading.Thread(target=_load, args=(client, owner, 0, Random(1)))
+    load.start()
+    time.sleep(0.1)
+    assert exchange.stop() == 0
+    load.join()
+    client.close()
+    verdict = json.loads(run_tallystick("log", "verify", "--json", str(exchange.data)).stdout)
+    assert verdict["damage"] is None
+    assert verdict["stopped_in_order"] is True
+    exchange.start()
+    with exchange.client(owner.name) as again:
+        _look_up(again, owner)
+        _assert_balances(again, owner)
+    assert exchange.interrupt() == 0
