@@ -82,15 +82,17 @@ def _check_resting(market: LiveMarket, order: Order) -> None:
 
 def check_accounts(accounts: Collection[AccountState], orders: Iterable[Order], last_order_id: int) -> None:
     """What is remembered of each account agrees with its open orders, and keeps its bounds."""
-    live: dict[int, dict[str, int]] = {account.definition.account: {} for account in accounts}
+    live: dict[int, dict[str, int]] = {}
+    for account in accounts:
+        if account.number != account.definition.account:
+            raise AssertionError(f"account {account.number} is defined as {account.definition.account}")
+        live[account.number] = {}
     for order in orders:
         mine = live[order.trader.account.number]
         if order.client_order_id in mine:
             raise AssertionError(f"two open orders are called {order.client_order_id}")
         mine[order.client_order_id] = order.order_id
     for account in accounts:
-        if account.number != account.definition.account:
-            raise AssertionError(f"account {account.number} is defined as {account.definition.account}")
         account.client_order_ids.check(live[account.number])
         views = account.finished_orders.views()
         if len({view.order_id for view in views}) != len(views):

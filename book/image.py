@@ -7,7 +7,7 @@ order is the format: append, and raise VERSION. (Uncompiled, as is every module 
 
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from book.definitions import Account, Asset, Key, Market
@@ -100,7 +100,10 @@ def decode(data: bytes) -> EngineImage:
     Raises:
         ValueError: the bytes are no image of this version.
     """
-    image = _decoder.decode(data)
+    try:
+        image = _decoder.decode(data)
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not an engine's state: {error}") from error
     if image.version != VERSION:
         raise ValueError(f"an engine image of version {image.version}; this engine reads version {VERSION}")
     return image

@@ -1,0 +1,128 @@
+"""Wrong types: each field of each command and query, and nothing changes."""
+
+from enum import IntEnum
+from typing import cast
+
+import msgspec
+import pytest
+
+from book.commands import (
+    CancelAll,
+    CancelOrder,
+    Command,
+    CreditDeposit,
+    DefineAccount,
+    DefineAsset,
+    DefineKey,
+    DefineMarket,
+    PlaceOrder,
+    Tick,
+)
+from book.definitions import Account, Asset, Key
+from book.queries import Balances, Depth, Directory, Info, Logon, OpenOrders, OrderStatus, Query
+from tests.exchange import ALICE, BTC_USDT, PUBLIC_KEY, SYMBOL, USDT, Exchange, buy
+
+
+class Number(IntEnum):
+    """An integer that is not a plain one."""
+
+    ONE = 1
+
+
+class Text(str):  # noqa: SLOT000 -- the point is that it is a str that is not a plain one
+    """A text that is not a plain one."""
+
+
+WRONG = [None, 1.0, b"1", [1], (1,), object(), Number.ONE, Text("BTC"), USDT]
+
+COMMANDS: list[Command] = [
+    PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 100),
+    CancelOrder(ALICE, 0, 0, SYMBOL, 1),
+    CancelAll(ALICE, 0, 0),
+    CreditDeposit("new", ALICE, "BTC", 1),
+    DefineAsset(Asset("ETH", 8)),
+    DefineMarket(msgspec.structs.replace(BTC_USDT, symbol="X")),
+    DefineAccount(Account(9, "nine")),
+    DefineKey(Key(1, "key", ALICE, 7, PUBLIC_KEY)),
+]
+QUERIES: list[Query] = [
+    OrderStatus(ALICE, SYMBOL, 1),
+    OpenOrders(ALICE),
+    Balances(ALICE),
+    Depth(SYMBOL),
+    Logon("key"),
+    Directory(),
+    Info(),
+]
+
+
+def wrong_values(right: object) -> list[object]:
+    """Values of all types but that of the right one, a bool for an int and an int for a bool among them."""
+    others: list[object] = [*WRONG, 1, "BTC", True]
+    return [value for value in others if type(value) is not type(right)]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+def test_a_wrong_type_in_any_field_of_a_command_raises_and_changes_nothing(command: Command) -> None:
+    """And the same command with the right types takes effect afterwards."""
+    exchange = Exchange()
+    exchange.place(buy(ALICE, 10, 100))
+    before = exchange.engine.dump()
+    for field in command.__struct_fields__:
+        for value in wrong_values(getattr(command, field)):
+            spoilt = msgspec.structs.replace(command, **{field: value})
+            with pytest.raises(TypeError):
+                exchange.engine.apply(spoilt, exchange.seq + 1, exchange.time_ns)
+    assert exchange.engine.dump() == before
+    exchange.done(command)
+
+
+@pytest.mark.parametrize("command", COMMANDS[4:], ids=lambda command: type(command).__name__)
+def test_a_wrong_type_inside_a_definition_raises_and_changes_nothing(command: Command) -> None:
+    """The definition within the command is looked at as closely."""
+    exchange = Exchange()
+    before = exchange.engine.dump()
+    (name,) = command.__struct_fields__
+    definition = getattr(command, name)
+    for field in definition.__struct_fields__:
+        for value in wrong_values(getattr(definition, field)):
+            spoilt = msgspec.structs.replace(command, **{name: msgspec.structs.replace(definition, **{field: value})})
+            with pytest.raises(TypeError, match=field):
+                exchange.engine.apply(spoilt, exchange.seq + 1, exchange.time_ns)
+    assert exchange.engine.dump() == before
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: type(query).__name__)
+def test_a_wrong_type_in_any_field_of_a_query_raises(query: Query) -> None:
+    """Reads are as strict as writes."""
+    engine = Exchange().engine
+    engine.query(query)
+    for field in query.__struct_fields__:
+        for value in wrong_values(getattr(query, field)):
+            with pytest.raises(TypeError, match=field):
+                engine.query(msgspec.structs.replace(query, **{field: value}))
+
+
+@pytest.mark.parametrize("thing", [None, 1, "Tick", {}, USDT, object(), PlaceOrder])
+def test_what_is_no_command_or_query_raises(thing: object) -> None:
+    """A command is no query and a query is no command either."""
+    exchange = Exchange()
+    for command in (thing, Directory()):
+        with pytest.raises(TypeError):
+            exchange.engine.apply(cast("Command", command), exchange.seq + 1, exchange.time_ns)
+    for query in (thing, Tick()):
+        with pytest.raises(TypeError):
+            exchange.engine.query(cast("Query", query))
+    exchange.engine.check()
+
+
+@pytest.mark.parametrize("value", [None, 1.0, "1", True, Number.ONE])
+def test_sequence_and_time_are_plain_integers(value: object) -> None:
+    """As strict as the command itself."""
+    exchange = Exchange()
+    before = exchange.engine.dump()
+    with pytest.raises(TypeError):
+        exchange.engine.apply(Tick(), cast("int", value), exchange.time_ns)
+    with pytest.raises(TypeError):
+        exchange.engine.apply(Tick(), exchange.seq + 1, cast("int", value))
+    assert exchange.engine.dump() == before
