@@ -61,7 +61,7 @@ def test_tracebacks_are_for_bugs_only(capsys: pytest.CaptureFixture[str]) -> Non
         log = structlog.get_logger()
         for error in (CannotListen("cannot listen on 127.0.0.1:1: taken"), ZeroDivisionError("a bug")):
             log.error("child crashed", exc_info=ExceptionGroup("a nursery's", [error]))
-            with pytest.raises(Exception, match="taken|bug") as caught:
+            with pytest.raises(Exception, match=r"taken|bug") as caught:
                 raise error
             log.error("child crashed", exc_info=caught.value)
     finally:
