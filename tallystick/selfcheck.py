@@ -51,7 +51,7 @@ def _engine() -> str | None:
     engine.check()
     if Engine.load(engine.dump()).state_hash() != engine.state_hash():
         return "the engine does not load what it dumped"
-    typer.echo(f"engine   {'compiled' if COMPILED else 'interpreted (a C compiler at install makes it fast)'}")
+    typer.echo(f"engine   {'compiled' if COMPILED else 'interpreted'}")
     return None
 
 
