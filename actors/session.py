@@ -230,9 +230,9 @@ class Session:
             if lines:
                 self._requests += len(lines)
                 granted = self._bucket.take(len(lines), trio.current_time())
-                remaining = iter(lines)
-                await self._take(islice(remaining, granted), self._understand)
-                await self._take(remaining, self._turn_away)
+                await self._take(iter(lines[:granted]), self._understand)
+                if granted < len(lines):
+                    await self._take(iter(lines[granted:]), self._turn_away)
             if self._lines.too_long:
                 self._expel(INVALID_JSON, f"a line is longer than {wire.MAX_LINE_BYTES} bytes")
             if self._expelled:
@@ -286,8 +286,8 @@ class Session:
                 await self._submit(turn)
             if logon_request is not None:
                 await self._log_on(logon_request)
-            elif not turn.slots:
-                return
+            elif turn.weight < turn.limit:
+                return  # the lines ended before it was full
 
     def _understand(self, turn: Turn, lines: Iterator[bytes]) -> wire.Logon | None:
         """Fill the turn, until it is full, or until a logon comes, which is returned instead."""
@@ -430,15 +430,24 @@ class Session:
                 await self._news.wait()
                 continue
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
-            try:
-                with trio.fail_after(self._limits.send_seconds):
-                    await self._stream.send_all(wire.encode_lines(lines))
-            except (trio.BrokenResourceError, trio.TooSlowError) as error:
-                log.info("a client is cut off", session=self.number, peer=str(self.peer), reason=repr(error))
+            if not await self._send(wire.encode_lines(lines)):
                 self.kill()
                 return
             self._turns.done(turns)
             self._room.set()
+
+    async def _send(self, data: bytes) -> bool:
+        """Send it all; False when the client is gone or does not take it in time."""
+        reason = "it does not read its answers"
+        with trio.CancelScope(deadline=trio.current_time() + self._limits.send_seconds):
+            try:
+                await self._stream.send_all(data)
+            except trio.BrokenResourceError:
+                reason = "it is gone"
+            else:
+                return True
+        log.info("a client is cut off", session=self.number, peer=str(self.peer), reason=reason)
+        return False
 
 
 _Fill = Callable[[Turn, Iterator[bytes]], wire.Logon | None]
