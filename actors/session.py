@@ -15,7 +15,6 @@ A logon decides how what follows is understood, so the reader waits for its outc
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
 from math import ceil, inf
 from typing import Any, Final
 
@@ -309,7 +308,7 @@ class Session:
                 turn.weight += request.weight
             except RefusedError as error:
                 slots.append(_refusal(error.request_id if request_id is UNSET else request_id, error))
-                turn.weight += 1
+                turn.weight += _refused_weight(line)
             if turn.weight >= turn.limit:
                 break
         return None
@@ -318,13 +317,15 @@ class Session:
         """Fill the turn with refusals, for lines beyond the rate."""
         wait_ms = max(1, ceil(self._bucket.seconds_until_next() * 1_000))
         message = f"more than {self._limits.requests_per_second} requests per second; wait {wait_ms} ms"
-        for line in islice(lines, turn.limit):
+        for line in lines:
             try:
                 request_id = read(line).id
             except RefusedError as error:
                 request_id = error.request_id
             turn.slots.append(refusal(request_id, TOO_MANY_REQUESTS, message, retry_after=wait_ms))
-            turn.weight += 1
+            turn.weight += _refused_weight(line)
+            if turn.weight >= turn.limit:
+                break
 
     async def _submit(self, turn: Turn) -> None:
         """Queue the turn and hand its batch, if any, to matching. Always a checkpoint."""
@@ -451,6 +452,11 @@ class Session:
 
 
 _Fill = Callable[[Turn, Iterator[bytes]], wire.Logon | None]
+
+
+def _refused_weight(line: bytes) -> int:
+    """Bad lines take longer than good ones, and long ones more so: other connections shall not wait for many at once."""
+    return 4 + len(line) // 128
 
 
 def _refusal(request_id: int | str | UnsetType, error: RefusedError) -> Refusal:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from trio.abc import HalfCloseableStream
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from actors.mailbox import Busy, OutcomeUnknown
@@ -39,6 +40,21 @@ async def log_on(client: Client, exchange: Exchange) -> None:
     await client.send({"id": 0, "method": "session.logon", "params": {"apiKey": "alice"}})
     exchange.answer(await exchange.mailbox.receive())
     assert code(await client.receive()) == 0
+
+
+def counting_stream_pair() -> tuple[HalfCloseableStream, HalfCloseableStream, list[float]]:
+    """A pair of streams, and a list that grows by the time of each `send_all` on the second."""
+    ours, theirs = memory_stream_pair()
+    pump = theirs.send_stream.send_all_hook
+    sent: list[float] = []
+
+    async def count() -> None:
+        sent.append(trio.current_time())
+        assert pump is not None
+        await pump()
+
+    theirs.send_stream.send_all_hook = count
+    return ours, theirs, sent
 
 
 async def assert_closed(client: Client) -> None:
@@ -130,17 +146,7 @@ async def test_answers_come_in_the_order_of_the_questions(autojump_clock: MockCl
 async def test_what_is_released_together_is_written_in_one_piece(autojump_clock: MockClock) -> None:
     """All answers of a batch, and of later turns that waited for it, in one `send_all`."""
     exchange = Exchange()
-    ours, theirs = memory_stream_pair()
-    pump = theirs.send_stream.send_all_hook
-    pieces = 0
-
-    async def count() -> None:
-        nonlocal pieces
-        pieces += 1
-        assert pump is not None
-        await pump()
-
-    theirs.send_stream.send_all_hook = count
+    ours, theirs, sent = counting_stream_pair()
     client = Client(ours)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session(exchange, theirs).run)
@@ -150,10 +156,10 @@ async def test_what_is_released_together_is_written_in_one_piece(autojump_clock:
         batch = await exchange.mailbox.receive()
         await client.send(*({"id": number, "method": "ping"} for number in range(100, 200)))
         await wait_all_tasks_blocked()
-        pieces = 0
+        sent.clear()
         exchange.answer(batch)
         assert [reply["id"] for reply in await client.replies(200)] == list(range(200))
-        assert pieces == 1
+        assert len(sent) == 1
         nursery.cancel_scope.cancel()
 
 
@@ -394,6 +400,19 @@ async def test_requests_beyond_the_rate_are_told_how_long_to_wait(autojump_clock
         await trio.sleep(0.5)
         assert code(await client.ask("ping")) == 0
         assert code(await client.ask("ping")) == codes.TOO_MANY_REQUESTS
+
+
+async def test_a_flood_of_bad_lines_is_worked_off_in_small_pieces(autojump_clock: MockClock) -> None:
+    """Other connections get their turn in between."""
+    ours, theirs, sent = counting_stream_pair()
+    client = Client(ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session(Exchange(), theirs).run)
+        await client.receive()
+        await client.send(b"x\n" * 5_000)
+        assert codes_of(await client.replies(5_000)) == [codes.INVALID_JSON] * 5_000
+        assert len(sent) > 15
+        nursery.cancel_scope.cancel()
 
 
 # --------------------------------------------------------------------------------------------------------------- logons
