@@ -36,7 +36,11 @@ OVERFLOW: Final = "OVERFLOW"
 
 def refusal(market: LiveMarket, order: Order) -> Rejected | None:
     """Why the order cannot enter. If it can, it knows its bound, its mode of self-trade prevention and what to hold."""
-    refused = _malformed(order) or _duplicate(order) or _filtered(market, order) or _settle_bound(market, order)
+    refused = _malformed(order)
+    if refused is None and order.client_order_id:
+        refused = _duplicate(order)
+    if refused is None:
+        refused = _filtered(market, order) or _settle_bound(market, order)
     if refused is None and order.time_in_force == GTC and order.type == LIMIT:
         refused = _unwelcome(market, order)
     if refused is None:

@@ -33,16 +33,13 @@ class ClientOrderIds:
         return self._order_ids.get(client_order_id, 0)
 
     def claim(self, client_order_id: str, order_id: int) -> str:
-        """The order takes this id, which is free, or one that is made for it if the client gave none."""
-        name = client_order_id or self._made(order_id)
-        self._order_ids[name] = order_id
-        return name
+        """The order takes this id, which is free, or a free one that is made for it if the client gave none.
 
-    def _made(self, order_id: int) -> str:
-        """A free id: the same after every replay, whatever ids clients chose."""
-        name = f"auto-{order_id}"
+        A made id is the same after every replay, whatever ids clients chose.
+        """
+        name = client_order_id or f"auto-{order_id}"
         attempt = 0
-        while name in self._order_ids:
+        while self._order_ids.setdefault(name, order_id) != order_id:
             attempt += 1
             name = f"auto-{order_id}-{attempt}"
         return name

@@ -25,7 +25,7 @@ class OrderView(Struct, frozen=True, gc=False, array_like=True):
     type: int
     time_in_force: int
     price: int  # ticks; 0 for MARKET
-    quantity: int  # lots, as entered; for a MARKET order by amount, what was executed
+    quantity: int  # lots, as entered, less OrderReduced's; for a MARKET order by amount, what was executed
     quote_quantity: int  # quote units, as entered; 0 when by quantity
     executed: int  # lots
     executed_quote: int  # quote units
