@@ -455,7 +455,7 @@ _Fill = Callable[[Turn, Iterator[bytes]], wire.Logon | None]
 
 
 def _refused_weight(line: bytes) -> int:
-    """Bad lines take longer than good ones, and long ones more so: other connections shall not wait for many at once."""
+    """Bad lines take longer than good ones, and long ones more so: the others shall not wait for many at once."""
     return 4 + len(line) // 128
 
 
