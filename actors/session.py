@@ -383,6 +383,7 @@ class Session:
     async def _log_on(self, request: wire.Logon) -> None:
         """Answer a logon, while everything behind it waits."""
         self._append(await self._logon_answer(request))
+        await trio.lowlevel.checkpoint()  # a logon that is refused out of hand has not waited for anything
         if self._failed_logons >= MAX_FAILED_LOGONS:
             self._expel(REJECTED_KEY, "too many logons failed")
 

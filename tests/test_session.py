@@ -484,6 +484,22 @@ async def test_there_is_one_logon_per_connection(autojump_clock: MockClock) -> N
         assert code(await client.ask("session.logon", apiKey="alice")) == codes.REJECTED_KEY
 
 
+async def test_a_flood_of_logons_lets_others_have_their_turn(autojump_clock: MockClock) -> None:
+    """Each is refused, and the answers begin to flow before all of them are."""
+    ours, theirs, sent = counting_stream_pair()
+    client = Client(ours)
+    exchange = Exchange()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.serve)
+        nursery.start_soon(session(exchange, theirs).run)
+        await client.receive()
+        assert code(await client.ask("session.logon", apiKey="alice")) == 0
+        await client.send(*({"method": "session.logon", "params": {"apiKey": "bob"}} for _ in range(1_000)))
+        assert codes_of(await client.replies(1_000)) == [codes.REJECTED_KEY] * 1_000
+        assert len(sent) > 100
+        nursery.cancel_scope.cancel()
+
+
 async def test_who_keeps_failing_to_log_on_is_shown_out(autojump_clock: MockClock) -> None:
     """A few times are a mistake."""
     async with connected(Exchange()) as (client, _):
