@@ -1,0 +1,300 @@
+"""docs/protocol.md is true: its tables are the code's, and its examples are what a running exchange answers."""
+
+import ast
+import base64
+import contextlib
+import io
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import attrs
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from actors import gateway, intake, logon, session, wire
+from actors.gateway import GatewayConfig
+from actors.session import SessionLimits
+from book import admission, client_order_ids, codes, decimals, history
+from book.terms import ORDER_STATES, PERMISSIONS, SELF_TRADE_MODES
+from tallystick.demo import DemoKey
+from tests.live import live_exchange
+from tests.pages import Row, blocks, read_page, sections, table, tables
+
+PAGE = read_page("protocol.md")
+ROOT = Path(__file__).parent.parent
+
+METHODS = {request.__struct_config__.tag: request for request in get_args(wire.Request)}
+
+# Never to a client: a definition or a credit that the engine refuses comes from configuration or from an operator.
+OPERATORS_ONLY = {"DEFINITION_REJECTED"}
+
+
+# Methods --------------------------------------------------------------------------------------------------------------
+
+
+def params_of(request: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The parameters of a method."""
+    (params,) = [field.type for field in msgspec.structs.fields(request) if field.name == "params"]
+    return msgspec.structs.fields(params)
+
+
+def type_name(annotation: Any) -> str:
+    """As the page calls a type."""
+    if get_origin(annotation) is Annotated:
+        return type_name(get_args(annotation)[0])
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        if isinstance(item, type) and issubclass(item, msgspec.Struct):
+            return "list of objects"
+        return "list of [string, string]" if item == tuple[str, str] else f"list of {type_name(item)}s"
+    known = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not msgspec.UnsetType]
+    (name,) = [{bool: "boolean", int: "integer", str: "string"}[kind] for kind in known]
+    return name
+
+
+def param_row(field: msgspec.structs.FieldInfo) -> Row:
+    """What the page says of a parameter, but for its meaning."""
+    default = "required" if field.required else json.dumps(field.default) if field.default else "optional"
+    if field.default is False:
+        default = "false"
+    (meta,) = [part for part in get_args(field.type) if isinstance(part, msgspec.Meta)]
+    return (field.encode_name, type_name(field.type), default, str(meta.description))
+
+
+def test_the_page_has_every_method_and_no_other() -> None:
+    """One section and one row of the overview each, with the permission it needs and its weight."""
+    permissions = {
+        kind.__struct_config__.tag: PERMISSIONS[bit]  # type: ignore[attr-defined]  # they are structs
+        for kind, bit in intake._NEEDED_PERMISSION.items()
+    }
+    rows = [(name, permissions.get(name, "none"), str(kind.weight)) for name, kind in METHODS.items()]
+    assert [row[:3] for row in table(PAGE, "method", "permission", "weight", "")] == rows
+    assert [title for title in sections(PAGE, 3) if title in METHODS or "." in title] == list(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_page_has_every_parameter_and_no_other(method: str) -> None:
+    """Name, type, default and what it must be, in the order of the code."""
+    found = [rows for head, *rows in tables(sections(PAGE, 3)[method]) if head[0] == "parameter"]
+    expected = [param_row(field) for field in params_of(METHODS[method])]
+    assert [row[:4] for rows in found for row in rows] == expected
+
+
+def test_the_page_has_every_field_that_goes_out_and_no_other() -> None:
+    """Each struct of a reply or an event has its table of fields, with their types."""
+    structs = [
+        kind
+        for kind in vars(wire).values()
+        if isinstance(kind, type) and (issubclass(kind, wire._Result) or kind in {wire.Hello, wire.Error})
+    ]
+    expected = [
+        [(field.encode_name, type_name(field.type)) for field in msgspec.structs.fields(kind)] for kind in structs
+    ]
+    found = [[row[:2] for row in rows] for head, *rows in tables(PAGE) if head == ("field", "type", "meaning")]
+    assert sorted(found) == sorted(fields for fields in expected if fields)
+
+
+def test_the_page_has_every_state_and_mode() -> None:
+    """Of orders, and of self-trade prevention. An order that is refused has no state."""
+    states = [name for name in ORDER_STATES.values() if name != "REJECTED"]
+    assert [row[0] for row in table(PAGE, "state", "open", "meaning")] == states
+    assert [row[0] for row in table(PAGE, "mode", "what happens")] == list(SELF_TRADE_MODES.values())
+
+
+# Errors ---------------------------------------------------------------------------------------------------------------
+
+
+def trees() -> Iterator[ast.Module]:
+    """The modules that refuse requests: the engine, and the clients' side of the actors."""
+    clients_side = [ROOT / "actors" / f"{name}.py" for name in ("diagnosis", "intake", "logon", "session", "gateway")]
+    for path in [*clients_side, ROOT / "actors" / "replies.py", *(ROOT / "book").glob("*.py")]:
+        if path.name != "codes.py":
+            yield ast.parse(path.read_text(encoding="utf-8"))
+
+
+def codes_sent() -> set[str]:
+    """The names of all codes that these modules use."""
+    names = {value: key for key, value in codes.CODE_NAMES.items()}
+    used = set()
+    for node in (node for tree in trees() for node in ast.walk(tree)):
+        if isinstance(node, ast.Name):
+            used.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "codes":
+            used.add(node.attr)
+    return used & names.keys() - OPERATORS_ONLY
+
+
+def reasons_sent() -> set[tuple[str, str]]:
+    """Code and reason of every refusal that names both in place."""
+    found = {
+        ("FILTER_FAILURE", name)
+        for name in (
+            admission.PRICE_FILTER,
+            admission.LOT_SIZE,
+            admission.MIN_NOTIONAL,
+            admission.MAX_ORDERS,
+            admission.OVERFLOW,
+        )
+    }
+    for node in (node for tree in trees() for node in ast.walk(tree)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Rejected":
+            match node.args:
+                case [ast.Attribute(attr=code), ast.Constant(value=str(reason)), *_] if reason:
+                    found.add((code, reason))
+    return {(code, reason) for code, reason in found if code not in OPERATORS_ONLY}
+
+
+def test_the_page_has_every_code_that_is_sent_and_no_other() -> None:
+    """With its name and its status."""
+    numbers = {name: code for code, name in codes.CODE_NAMES.items()}
+    sent = sorted((numbers[name] for name in codes_sent()), reverse=True)
+    expected = [(str(code), codes.CODE_NAMES[code], str(wire._STATUS.get(code, 400))) for code in sent]
+    assert [row[:3] for row in table(PAGE, "code", "name", "status", "when")] == expected
+
+
+def test_the_page_has_every_reason_and_no_other() -> None:
+    """Each with the code it comes with."""
+    rows = [(codes.CODE_NAMES[int(row[0])], row[1]) for row in table(PAGE, "code", "reason", "when")]
+    assert sorted(rows) == sorted(reasons_sent())
+
+
+def test_the_page_has_every_status() -> None:
+    """200, 400 for whatever has no other, and the others."""
+    statuses = {200, 400, *wire._STATUS.values()}
+    assert [int(row[0]) for row in table(PAGE, "status", "meaning")] == sorted(statuses)
+
+
+# Limits ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_limits_are_the_defaults() -> None:
+    """Every limit of a session, and those of the gateway on connections, with its default."""
+    stated = {
+        row[3]: float(row[1].replace(",", "")) for row in table(PAGE, "limit", "default", "beyond it", "configuration")
+    }
+    del stated["fixed"]
+    expected = {f"gateway.session.{field.name}": field.default for field in attrs.fields(SessionLimits)}
+    for name in ("max_connections", "max_connections_per_address"):
+        expected[f"gateway.{name}"] = getattr(attrs.fields(GatewayConfig), name).default
+    assert stated == expected
+
+
+def test_the_fixed_limits() -> None:
+    """What no configuration changes is said in so many words."""
+    limits = {
+        row[0]: row[1] for row in table(PAGE, "limit", "default", "beyond it", "configuration") if row[3] == "fixed"
+    }
+    assert limits == {
+        "bytes in a line, without its end": f"{wire.MAX_LINE_BYTES:,}",
+        "failed logons on one connection": str(session.MAX_FAILED_LOGONS),
+        "price levels in a `depth`": f"{wire.MAX_DEPTH:,}",
+        "`recvWindow`, ms": f"{wire.MAX_RECV_WINDOW_MS:,}",
+    }
+    for words in (
+        f"{wire.MAX_ID_CHARACTERS} characters",
+        f"at most {decimals.MAX_CHARACTERS} characters",
+        f"between {logon.MAX_AHEAD_MS:,} ms before",
+        f"last {client_order_ids.FINISHED_IDS:,} finished",
+        f"last {history.FINISHED_ORDERS:,} finished",
+        f"{2 * session.NONCE_BYTES} hexadecimal digits",
+        f"version {wire.VERSION}",
+    ):
+        assert words in " ".join(PAGE.split()), words
+    assert gateway.GatewayConfig().unsigned_logon is False
+
+
+# Examples -------------------------------------------------------------------------------------------------------------
+
+VARYING = re.compile(r'"(nonce|time|serverTime|since|transactTime|updateTime|seq)":("[0-9a-f]+"|\d+)')
+
+
+def masked(line: str) -> str:
+    """The line without what differs from run to run."""
+    return VARYING.sub(r'"\1":…', line)
+
+
+class Conversation:
+    """Sends what the page's blocks send, and compares what comes back."""
+
+    def __init__(self, address: str) -> None:
+        host, port = address.rsplit(":", 1)
+        self._address = (host, int(port))
+        self._connections: list[socket.socket] = []
+        self._lines: Iterator[bytes] = iter(())
+        self._nonce = ""
+
+    def run(self, block: list[str]) -> None:
+        """One block."""
+        for line in block:
+            if '"method"' in line:
+                self._connections[-1].sendall(self._signed(line).encode() + b"\n")
+                continue
+            if line.startswith('{"event":"hello"'):
+                self._connect()
+            answer = next(self._lines).decode().rstrip("\n")
+            assert masked(answer) == masked(line)
+            if answer.startswith('{"event":"hello"'):
+                self._nonce = json.loads(answer)["nonce"]
+
+    def _connect(self) -> None:
+        self._connections.append(socket.create_connection(self._address, 10))
+        self._lines = iter(self._connections[-1].makefile("rb"))
+
+    def _signed(self, line: str) -> str:
+        """A signed logon is good for one nonce and for now, so it is signed anew."""
+        if '"signature"' not in line:
+            return line
+        request = json.loads(line)
+        params = request["params"]
+        params["timestamp"] = time.time_ns() // 1_000_000
+        params["signature"] = signature(params["apiKey"], self._nonce, params["timestamp"])
+        return json.dumps(request)
+
+    def close(self) -> None:
+        """Hang up everywhere."""
+        for connection in self._connections:
+            connection.close()
+
+
+def signature(key: str, nonce: str, timestamp: int) -> str:
+    """Of a demo key, as it goes into a logon."""
+    private = Ed25519PrivateKey.from_private_bytes(DemoKey.of(key).seed)
+    return base64.b64encode(private.sign(wire.logon_payload(key, nonce, timestamp))).decode()
+
+
+@pytest.mark.process
+def test_the_examples(tmp_path: Path) -> None:
+    """Every request of the page, in order, gets the reply that stands there; every method has been asked."""
+    examples = blocks(PAGE, "jsonl")
+    with live_exchange(tmp_path, "--quiet-market") as exchange:
+        conversation = Conversation(exchange.ready["client"])
+        try:
+            for block in examples:
+                conversation.run(block)
+        finally:
+            conversation.close()
+    asked = {found for block in examples for line in block for found in re.findall(r'"method":"([\w.]+)"', line)}
+    assert METHODS.keys() <= asked
+
+
+def test_the_signature_in_the_example() -> None:
+    """Payload, Python and logon line belong together, and the key is the one that the demo prints for alice."""
+    (greeting, request), *_ = [
+        block[:2] for block in blocks(PAGE, "jsonl") if len(block) > 1 and '"signature"' in block[1]
+    ]
+    params = json.loads(request)["params"]
+    nonce = json.loads(greeting)["nonce"]
+    assert params["signature"] == signature(params["apiKey"], nonce, params["timestamp"])
+    (payload,) = [line for (line, *_) in blocks(PAGE, "text") if line.startswith("apiKey=")]
+    assert payload.encode() == wire.logon_payload(params["apiKey"], nonce, params["timestamp"])
+    (program,) = blocks(PAGE, "python")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec("\n".join(program), {})  # noqa: S102 - the page's own program is what is tested
+    assert printed.getvalue() == params["signature"] + "\n"
