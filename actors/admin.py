@@ -16,9 +16,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 import trio
-from attrs import frozen
+from attrs import Attribute, field, frozen
 from trio.abc import HalfCloseableStream
 
+from actors.accepting import accept
 from actors.admin_commands import AdminCommand, BadCall
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.world import Credentials, Network
@@ -36,11 +37,16 @@ STOP_SECONDS: Final = 1.0
 _log = structlog.get_logger("admin")
 
 
+def _is_file_path(_config: object, attribute: "Attribute[Path]", value: Path) -> None:
+    if not value.name or "\0" in str(value):
+        raise ValueError(f"{attribute.name} must be the path of a file to be, not {str(value)!r}")
+
+
 @frozen
 class AdminConfig:
     """Where operators knock, and who may come in."""
 
-    socket: Path
+    socket: Path = field(validator=_is_file_path)
     """Path of the Unix socket."""
     operators: frozenset[int] = frozenset()
     """Uids that are operators, beside those named by the module."""
@@ -116,7 +122,7 @@ class Admin:
     async def _accept(self, listener: trio.abc.Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
         with self._waits.wait(inf):
             while True:
-                stream = await listener.accept()
+                stream = await accept(listener)
                 if self._connections >= CONNECTIONS:
                     await stream.aclose()
                     continue
@@ -185,10 +191,14 @@ class Admin:
         except (OutcomeUnknown, trio.TooSlowError) as error:
             outcome = f"no answer within {COMMAND_SECONDS:g} s; look before you try again"
             raise _Refusal(500, codes.TIMEOUT, outcome) from error
+        except Exception as error:
+            outcome = f"failed: {error!r}"
+            _log.exception("a command failed", call=request.method)
+            raise _Refusal(500, codes.UNKNOWN, "the command failed by a bug of ours; the log has it") from error
         finally:
             if command.changes:
                 _log.info(
-                    "admin call", uid=who.uid, pid=who.pid, call=request.method, outcome=outcome, **request.params
+                    "admin call", uid=who.uid, pid=who.pid, call=request.method, params=request.params, outcome=outcome
                 )
 
 

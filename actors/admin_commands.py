@@ -51,11 +51,8 @@ class AdminCommand:
         Raises:
             BadCall: a parameter is missing, unknown or wrong, or the 'yes' is missing.
         """
-        named = {
-            self.parameters[int(key)] if key.isdecimal() and int(key) < len(self.parameters) else key: str(value)
-            for key, value in params.items()
-            if key != "yes"
-        }
+        places = {str(place): name for place, name in enumerate(self.parameters)}
+        named = {places.get(key, key): str(value) for key, value in params.items() if key != "yes"}
         if set(named) != set(self.parameters):
             raise BadCall(f"usage: {self.usage}")
         if self.wants_yes and params.get("yes") is not True:

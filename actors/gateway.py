@@ -4,7 +4,6 @@ A session's crash ends that session; what happens to the listener ends the gatew
 again. A stop closes the door first, then lets every session answer what it has read, for a bounded time.
 """
 
-import errno
 import itertools
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from msgspec import UNSET
 from structlog.typing import FilteringBoundLogger
 from trio.abc import HalfCloseableStream, Listener
 
+from actors.accepting import accept
 from actors.directory import Directory
 from actors.limits import Connections
 from actors.mailbox import Sender
@@ -29,9 +29,6 @@ from actors.wire import encode_lines, refusal
 from actors.world import Clock, Entropy, Network, Peer
 from book.codes import TOO_MANY_CONNECTIONS
 
-# What `accept` fails with when this process or the machine has no room for one more connection. That passes.
-_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-NO_ROOM_SECONDS: Final = 0.1
 # A fresh connection takes one line at once, or its client is not worth waiting for.
 TURN_AWAY_SECONDS: Final = 0.1
 
@@ -172,15 +169,7 @@ class Gateway:
     async def _accept(self, listener: Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
         async with listener:
             while True:
-                try:
-                    stream = await listener.accept()
-                except OSError as error:
-                    if error.errno not in _NO_ROOM:
-                        raise
-                    log.warning("no room for another connection", reason=error.strerror)
-                    await trio.sleep(NO_ROOM_SECONDS)
-                    continue
-                await self._admit(stream, nursery)
+                await self._admit(await accept(listener), nursery)
 
     async def _admit(self, stream: HalfCloseableStream, nursery: trio.Nursery) -> None:
         try:

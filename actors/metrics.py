@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 from trio.abc import HalfCloseableStream
 
+from actors.accepting import accept
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
@@ -96,7 +97,7 @@ class Metrics:
     async def _accept(self, listener: trio.abc.Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
         async with listener:
             while True:
-                stream = await listener.accept()
+                stream = await accept(listener)
                 if self._connections < CONNECTIONS:
                     self._connections += 1
                     nursery.start_soon(self._serve, stream)

@@ -183,8 +183,6 @@ class _Pen:
         self._frames_since_check = 0
         self._last_has_records = False
         self._rolled = trio.Event()
-        # One at a time makes room: the background, or a roll that comes too early for it.
-        self._preparing = trio.Lock()
 
     def patience_seconds(self) -> float:
         """How long to wait for work before there is something to do without any."""
@@ -237,19 +235,38 @@ class _Pen:
                 batch.settle(outcomes)
 
     async def _append(self, records: list[bytes], check: bytes | None, time_ns: int) -> None:
-        count = len(records)
-        if sum(map(len, records)) + count + len(check or b"") + 1 > self._reqlog.room:
+        """Append the records: in one frame, or in more where they do not fit the open segment."""
+        while (fitting := self._fitting(records)) < len(records):
+            if fitting:
+                await self._append_frame(records[:fitting], fitting, time_ns)
+                records = records[fitting:]
+                self._check = None  # nobody has one of a state in between
             await self._roll(time_ns)
+        count = len(records)
         self._frames_since_check += 1
         if check is not None and self._frames_since_check >= self._config.check_frames:
-            records.append(check)
-            self._frames_since_check = 0
+            with_check = [*records, check]
+            if self._fitting(with_check) == len(with_check):
+                records = with_check
+                self._frames_since_check = 0
+        await self._append_frame(records, count, time_ns)
+        self._check = check
+
+    def _fitting(self, records: Sequence[bytes]) -> int:
+        """How many of these, from the first on, fit a frame of the open segment."""
+        room = self._reqlog.room
+        for number, record in enumerate(records):
+            room -= len(record) + 1
+            if room < 0:
+                return number
+        return len(records)
+
+    async def _append_frame(self, records: Sequence[bytes], count: int, time_ns: int) -> None:
         began_ns = self._clock.monotonic_ns()
         await self._blocking(lambda: self._reqlog.append(records, count=count, time_ns=time_ns))
         self._state.sync_ns += self._clock.monotonic_ns() - began_ns
         self._state.frames += 1
         self._state.records += count
-        self._check = check
         self._last_has_records = True
 
     async def idle(self) -> None:
@@ -267,8 +284,7 @@ class _Pen:
         check = [] if self._check is None else [self._check]
         while True:
             try:
-                async with self._preparing:
-                    await self._blocking(lambda: self._reqlog.roll(check, time_ns=time_ns))
+                await self._blocking(lambda: self._reqlog.roll(check, time_ns=time_ns))
             except NoSpace as error:
                 self._complain(error)
                 await trio.sleep(ROOM_RETRY_SECONDS)
@@ -288,8 +304,7 @@ class _Pen:
     async def _prepare(self) -> None:
         while True:
             try:
-                async with self._preparing:
-                    await self._blocking(self._reqlog.prepare_next)
+                await self._blocking(self._reqlog.prepare_next)
             except NoSpace as error:
                 self._complain(error)
                 await trio.sleep(ROOM_RETRY_SECONDS)

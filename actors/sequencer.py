@@ -76,7 +76,7 @@ class Sequencer:
             outcome = self._engine.apply(definition, self._next_seq, time_ns)
             if isinstance(outcome, Rejected):
                 if outcome.reason not in _IN_PLACE:
-                    raise DefinitionRefusedError(_refusal(definition, outcome))
+                    raise DefinitionRefusedError(why_refused(definition, outcome))
             else:
                 self._keep(definition, time_ns, outcome)
         self._fill_directory()
@@ -141,8 +141,17 @@ class Sequencer:
         self._directory.fill(view)
 
 
-def _refusal(definition: Command, rejected: Rejected) -> str:
-    return (
-        f"the configuration asks for {definition!r}, which is refused: {rejected.reason} "
-        f"({rejected.field} {rejected.value}, limit {rejected.limit}); what is in the log cannot be defined otherwise"
-    )
+def why_refused(definition: Command, rejected: Rejected) -> str:
+    """Why a definition or credit of the configuration cannot be had, in one line."""
+    kind = type(definition).__name__.removeprefix("Define").lower()
+    thing = getattr(definition, kind, definition)
+    name = getattr(thing, "symbol", None) or getattr(thing, "name", None) or getattr(thing, "deposit_id", "")
+    why = f"{kind} {name} is refused: {rejected.reason}"
+    if rejected.field:
+        why += f" of {rejected.field}"
+    if rejected.reason == "DEFINITION_DIFFERS":
+        values = f": {rejected.value} here, {rejected.limit} in the log" if rejected.value != rejected.limit else ""
+        return f"{why}{values}; what is defined stays as it is"
+    if rejected.value or rejected.limit:
+        why += f": {rejected.value}, and the limit is {rejected.limit}"
+    return why

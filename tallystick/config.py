@@ -5,12 +5,13 @@ Each part of the program owns its frozen config class and its ranges; here the f
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from attrs import Factory, fields, frozen
+from attrs import Attribute, Factory, field, fields, frozen
+from attrs.validators import ge, le
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError, transform_error
 from cattrs.v import format_exception
 
@@ -19,9 +20,13 @@ from actors.gateway import GatewayConfig
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
+from actors.sequencer import why_refused
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
 from book.decimals import NotADecimal, TooPrecise, parse_units
 from book.definitions import Account, Asset, Key, Market
+from book.engine import Engine
+from book.events import Rejected
+from book.registry import MAX_SCALE
 from book.terms import PERMISSIONS, SELF_TRADE_MODES
 from supervisor import Config
 
@@ -43,11 +48,16 @@ class Settings:
     config: Config
 
 
+def _usable_path(_section: object, attribute: "Attribute[str]", value: str) -> None:
+    if not value or "\0" in value:
+        raise ValueError(f"{attribute.name} must be a path, not {value!r}")
+
+
 @frozen(kw_only=True)
 class DataSection:
     """`[data]`."""
 
-    folder: str
+    folder: str = field(validator=_usable_path)
 
 
 @frozen(kw_only=True)
@@ -55,7 +65,7 @@ class AssetSection:
     """One `[[assets]]`: `scale` is its number of decimals."""
 
     name: str
-    scale: int
+    scale: int = field(validator=[ge(0), le(MAX_SCALE)])
 
 
 @frozen(kw_only=True)
@@ -124,6 +134,8 @@ def load(path: Path) -> Settings:
     try:
         file = _CONVERTER.structure(words, File)
         definitions = _definitions(file)
+        _prove(definitions)
+        _separate(file)
     except ClassValidationError as error:
         raise ConfigError(f"{path}: {'; '.join(transform_error(error, path='', format_exception=_explain))}") from error
     except ConfigError as error:
@@ -159,7 +171,7 @@ def _number(value: object, _: Any) -> float:
 
 def _explain(error: BaseException, kind: type | None) -> str:
     if isinstance(error, ForbiddenExtraKeysError):
-        known = [field.name for field in fields(error.cl)]
+        known = [attribute.name for attribute in fields(error.cl)]
         return ", ".join(_unknown(key, known) for key in sorted(error.extra_fields))
     if isinstance(error, ValueError | TypeError) and error.args:
         return str(error.args[0])
@@ -194,6 +206,22 @@ def _definitions(file: File) -> tuple[Command, ...]:
     )
 
 
+def _prove(definitions: Iterable[Command]) -> None:
+    """Let an empty engine judge the definitions, as one without a log would at its start."""
+    engine = Engine()
+    for seq, definition in enumerate(definitions, 1):
+        outcome = engine.apply(definition, seq, seq)
+        if isinstance(outcome, Rejected):
+            raise ConfigError(why_refused(definition, outcome))
+
+
+def _separate(file: File) -> None:
+    """No two listeners at one address."""
+    clients, metrics = (file.gateway.host, file.gateway.port), (file.metrics.host, file.metrics.port)
+    if clients == metrics and file.gateway.port:
+        raise ConfigError(f"metrics.port and gateway.port are both {file.gateway.port}")
+
+
 def _market(section: MarketSection, scales: Mapping[str, int]) -> Market:
     where = f"markets {section.symbol}"
     base, dash, quote = section.symbol.partition("-")
@@ -213,7 +241,7 @@ def _market(section: MarketSection, scales: Mapping[str, int]) -> Market:
         max_quantity=_lots(section.max_quantity, scales[base], lot, f"{where}.max_quantity"),
         min_notional=_units(section.min_notional, scales[quote], f"{where}.min_notional"),
         max_open_orders=section.max_open_orders,
-        maker_fee=_units(section.maker_fee, FEE_SCALE, f"{where}.maker_fee"),
+        maker_fee=_signed(section.maker_fee, FEE_SCALE, f"{where}.maker_fee"),
         taker_fee=_units(section.taker_fee, FEE_SCALE, f"{where}.taker_fee"),
         collar=_units(section.collar, SHARE_SCALE, f"{where}.collar"),
         self_trade=_code(section.self_trade, SELF_TRADE_MODES, f"{where}.self_trade"),
@@ -237,6 +265,11 @@ def _units(text: str, scale: int, where: str) -> int:
         raise ConfigError(f"{where}: expected a decimal such as '0.01', not {text!r}") from None
     except TooPrecise:
         raise ConfigError(f"{where}: {text!r} has more than {scale} decimals") from None
+
+
+def _signed(text: str, scale: int, where: str) -> int:
+    """As `_units`; a minus in front is allowed, as a maker's fee may be a rebate."""
+    return -_units(text[1:], scale, where) if text.startswith("-") else _units(text, scale, where)
 
 
 def _lots(text: str, scale: int, lot: int, where: str) -> int:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import secrets
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Final, NoReturn
 
 import structlog
 import trio
+from attrs import evolve
 
 import supervisor
 from actors.world import RealClock, RealNetwork, Threads
@@ -21,6 +23,8 @@ from tallystick.operators import exit_code, for_operators
 # A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
 SWITCH_SECONDS: Final = 0.0002
 BLOCKING_THREADS: Final = 8
+# Descriptors kept for the log, the sockets of operators and Prometheus, and whatever a library opens.
+RESERVED_DESCRIPTORS: Final = 256
 # What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all
 # of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
@@ -35,6 +39,24 @@ def die(code: int, message: str) -> NoReturn:
     os._exit(code)
 
 
+def _descriptors_for(connections: int) -> int:
+    """Raise this process's limit of open files as far as it may go; how many of these connections it then allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + RESERVED_DESCRIPTORS
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    allowed = max(1, min(connections, soft - RESERVED_DESCRIPTORS))
+    if allowed < connections:
+        _log.warning(
+            "fewer connections than configured: the limit of open files is too low",
+            max_connections=connections,
+            allowed=allowed,
+            mend=f"raise the limit to {wanted} (ulimit -n, or LimitNOFILE= in systemd)",
+        )
+    return allowed
+
+
 def run(
     config: supervisor.Config,
     data_folder: str,
@@ -45,6 +67,8 @@ def run(
     """Run until told to stop, and say with which code to exit; one line on stderr where that is not 0."""
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*GC_THRESHOLDS)
+    gateway = evolve(config.gateway, max_connections=_descriptors_for(config.gateway.max_connections))
+    config = evolve(config, gateway=gateway)
 
     def serving(addresses: supervisor.Addresses) -> None:
         gc.freeze()  # what the start has loaded stays

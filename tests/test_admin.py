@@ -68,6 +68,8 @@ async def echo(word: str) -> object:
         raise BadCall("'bad' is not a good word")
     if word == "busy":
         raise Busy("no room")
+    if word == "bug":
+        raise ZeroDivisionError
     if word == "slow":
         await trio.sleep(2)
     if word == "hang":
@@ -152,6 +154,8 @@ async def test_calls_by_name_and_by_place() -> None:
         (b"echo bad\n", 400, "'bad' is not a good word"),
         (b"echo busy\n", 503, "not done: no room"),
         (b"echo hang\n", 500, "no answer within 30 s"),
+        (b'{"method":"echo","params":{"' + b"9" * 5000 + b'":1}}\n', 400, "usage: echo WORD"),
+        (b"echo bug\n", 500, "a bug of ours"),
         (b"nothing\n", 400, "there is no command 'nothing'"),
         (b'{"method":"echo","word":"a"}\n', 400, "neither"),
         (b"[" * 3000 + b"\n", 400, "there is no command"),
@@ -177,6 +181,14 @@ async def test_what_changes_something_is_audited() -> None:
         ("echo", 0, "done"),
         ("echo", 0, "'bad' is not a good word"),
     ]
+
+
+async def test_params_may_have_any_name() -> None:
+    """A parameter named like a field of the audit's line is a wrong parameter, and nothing else."""
+    with capture_logs() as logs:
+        (answer,) = await converse(0, b'{"method":"echo","params":{"word":"a","uid":"1","event":"x","call":"y"}}\n')
+    assert answer["status"] == 400
+    assert [(entry["call"], entry["uid"]) for entry in logs] == [("echo", 0)]
 
 
 async def test_a_stop_lets_a_command_finish(autojump_clock: trio.testing.MockClock) -> None:

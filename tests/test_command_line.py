@@ -18,7 +18,7 @@ from book.commands import Tick
 from persistence.codec import encode_command, encode_frame
 from persistence.segments import LogReader, segments
 from persistence.storage import RealDisk
-from tests.live import LiveExchange, live_exchange, run_tallystick
+from tests.live import TALLYSTICK, LiveExchange, live_exchange, run_tallystick
 from tests.simulation.disk import power_cut
 
 pytestmark = pytest.mark.process
@@ -360,11 +360,21 @@ def test_a_configured_exchange(config: Path) -> None:
         ('min_quantity = "0.02"', 'min_quantity = "0.03"', "no whole number of lots"),
         ('taker_fee = "0.002"', "", "taker_fee"),
         ("[data]", "[data", "is not TOML"),
+        ("scale = 8", "scale = 100", "scale"),
+        ('tick = "0.50"', 'tick = "0"', "market BTC-EUR is refused: OUT_OF_RANGE of tick"),
+        ('taker_fee = "0.002"', 'taker_fee = "2"', "OUT_OF_RANGE of taker_fee: 2000000, and the limit is 1000000"),
+        ('maker_fee = "0.001"', 'maker_fee = "-0.1"', "OUT_OF_RANGE of maker_fee: -100000, and the limit is -2000"),
+        ('min_quantity = "0.02"', 'min_quantity = "200"', "OUT_OF_RANGE of min_quantity"),
+        ("id = 1\n", "id = 0\n", "account carol is refused: DEFINITION_DIFFERS"),
+        ('public_key = "', 'public_key = "zz', "BAD_NAME of public_key"),
+        ('name = "EUR"', 'name = "BTC"', "markets BTC-EUR: symbol"),
+        ("[metrics]\nport = 0", "[metrics]\nport = 7700", "both 7700"),
     ],
 )
 def test_a_wrong_configuration(config: Path, right: str, wrong: str, words: str) -> None:
     """Each mistake is one line that names the file and the key, code 2, from check-config and run alike."""
-    config.write_text(config.read_text().replace(right, wrong, 1))
+    text = config.read_text().replace(right, wrong, 1)
+    config.write_text(text.replace("port = 0", "port = 7700", 1) if "both" in words else text)
     for command in (["check-config", str(config)], ["run", "--config", str(config)]):
         done = run_tallystick(*command)
         assert done.returncode == 2
@@ -400,3 +410,18 @@ def test_version_and_help() -> None:
 def test_the_data_folder_is_private(stopped: Path) -> None:
     """The admin socket is for its owner and group only."""
     assert (stopped / "admin.sock").stat().st_mode & 0o777 == 0o660
+
+
+def test_more_connections_than_descriptors(data: Path) -> None:
+    """Where the limit of open files is too low for all connections, it says so, and keeps what the log needs."""
+    limited = ("bash", "-c", 'ulimit -n 300; exec "$0" "$@"', *TALLYSTICK)
+    exchange = LiveExchange(data, "--quiet-market", program=limited).start()
+    try:
+        connections = [socket.create_connection(exchange.ready["client"].split(":")) for _ in range(100)]
+        assert exchange.admin("tree")["name"] == "root"
+        assert exchange.admin("info")["sessions"] <= 44
+        for connection in connections:
+            connection.close()
+    finally:
+        assert exchange.stop() == 0
+    assert "limit of open files is too low" in exchange.errors

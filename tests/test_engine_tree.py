@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from random import Random
 
+import msgspec
 import trio
 from attrs import define, field
 
@@ -97,7 +98,14 @@ class Memory:
 class EngineTree:
     """Writer and matching under a supervisor, on a simulated disk."""
 
-    def __init__(self, disk: SimulatedDisk, random: Random, *, engine: Callable[[], Engine] = Engine) -> None:
+    def __init__(
+        self,
+        disk: SimulatedDisk,
+        random: Random,
+        *,
+        engine: Callable[[], Engine] = Engine,
+        segment_bytes: int = 64 * 1024,
+    ) -> None:
         log: Mailbox[LogItem] = Mailbox("reqlog-writer", 4, rank=0)
         matching: Mailbox[Batch] = Mailbox("matching", 4, rank=1)
         state = LogState()
@@ -108,7 +116,7 @@ class EngineTree:
         self.client: Sender[Batch] = matching.sender(2)
         self.writer = Crashable(
             ReqlogWriter(
-                WriterConfig(log=ReqlogConfig(segment_bytes=64 * 1024), check_frames=4, seal_seconds=3.0),
+                WriterConfig(log=ReqlogConfig(segment_bytes=segment_bytes), check_frames=4, seal_seconds=3.0),
                 log,
                 disk=disk,
                 blocking=blocking,
@@ -355,3 +363,46 @@ async def _mortal_life(disk: SimulatedDisk, random: Random, life: int, memories:
                 nursery.start_soon(trader.trade, 15)
 
     await tree.run(body)
+
+
+async def test_a_batch_larger_than_a_segment(autojump_clock: trio.testing.MockClock) -> None:
+    """It is written in as many frames and segments as it needs, and answered when all of it is on disk."""
+    assert autojump_clock.rate == 0
+    disk = SimulatedDisk()
+    tree = EngineTree(disk, Random(0), segment_bytes=16 * 1024)
+    orders = [
+        PlaceOrder(1, 0, 0, SYMBOL, BUY, LIMIT, GTC, 10, 4_000_000, client_order_id=f"{number}")
+        for number in range(400)
+    ]
+    outcomes: list[Outcome] = []
+
+    async def body() -> None:
+        outcomes.extend(await tree.ask(*orders))
+
+    await tree.run(body)
+    assert all(isinstance(outcome, Done) for outcome in outcomes)
+    engine = Engine()
+    log = read_log(disk, engine)
+    agree(log, engine, [Memory(1, list(zip(orders, outcomes, strict=True)))])
+    assert len(segments(disk)) > 3
+
+
+async def test_no_room_for_the_next_segment(autojump_clock: trio.testing.MockClock) -> None:
+    """Orders are refused and cancels accepted while the disk is full; both again by themselves when there is room."""
+    assert autojump_clock.rate == 0
+    disk = SimulatedDisk(capacity_bytes=100 * 1024)  # one segment and not another
+    tree = EngineTree(disk, Random(0))
+    order = PlaceOrder(1, 0, 0, SYMBOL, BUY, LIMIT, GTC, 10, 4_000_000, client_order_id="a")
+
+    async def body() -> None:
+        while not isinstance((await tree.ask(order))[0], Busy):
+            await trio.sleep(0.1)
+        (outcome,) = await tree.ask(CancelOrder(1, 0, 0, SYMBOL, client_order_id="a"))
+        assert not isinstance(outcome, NotDone)
+        disk.capacity_bytes = None
+        await trio.sleep(2)
+        (outcome,) = await tree.ask(msgspec.structs.replace(order, client_order_id="b"))
+        assert isinstance(outcome, Done)
+
+    await tree.run(body)
+    read_log(disk, Engine())
