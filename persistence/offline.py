@@ -6,6 +6,7 @@ caller holds the data folder's lock, or lives with a last frame that is just bei
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -18,7 +19,18 @@ from persistence.codec import CheckRecord, Record, SealRecord, SegmentHeader, Sh
 from persistence.exits import Damaged
 from persistence.recovery import Progress, Walk, free_name, headers_behind, no_progress
 from persistence.replay import Replay, ReplayedEngine
-from persistence.segments import FOLDER, Frame, LogReader, Segment, after, paths, read_header, segments
+from persistence.segments import (
+    FOLDER,
+    Frame,
+    LogReader,
+    Segment,
+    after,
+    must_be_log_of,
+    paths,
+    read_header,
+    read_identity,
+    segments,
+)
 from persistence.storage import Disk
 
 _NUMBERED: Final = (codec.CommandRecord, codec.TickRecord, codec.ConfigRecord, codec.RefusedRecord)
@@ -70,7 +82,12 @@ def verify(disk: Disk, *, covered_seq: int = 0, progress: Progress = no_progress
     """
     verdict = Verdict(last_seq=covered_seq)
     try:
-        found = after(segments(disk), covered_seq)
+        try:
+            found = after(segments(disk), covered_seq)
+            must_be_log_of(disk, read_identity(disk), found[0] if found else None)
+        except Damaged:
+            verdict.last_seq = max(covered_seq, _sound_until(disk))
+            raise
         verdict.segments = len(found)
         if found:
             walk = Walk(disk, found, progress)
@@ -80,6 +97,16 @@ def verify(disk: Disk, *, covered_seq: int = 0, progress: Progress = no_progress
     except Damaged as error:
         verdict.damage = _damage(disk, error, verdict.last_seq)
     return verdict
+
+
+def _sound_until(disk: Disk) -> int:
+    """The last sequence number that can be reached from the log's beginning, whatever is wrong behind it."""
+    reader = LogReader()
+    with suppress(Damaged):
+        for path in paths(disk):
+            for _ in reader.frames(read_header(disk, path), disk.read(path)):
+                pass
+    return 0 if reader.position is None else reader.position.next_seq - 1
 
 
 def _judge(verdict: Verdict, frame: Frame) -> None:

@@ -16,7 +16,16 @@ from persistence import codec
 from persistence.codec import SegmentHeader
 from persistence.exits import NoSpace
 from persistence.recovery import PREALLOCATED, Progress, Recovered, no_progress, recover
-from persistence.segments import FOLDER, Position, Segment, path_of
+from persistence.segments import (
+    FOLDER,
+    IDENTITY,
+    Position,
+    Segment,
+    must_be_log_of,
+    path_of,
+    read_identity,
+    zero_from,
+)
 from persistence.storage import Disk
 
 Entropy = Callable[[int], bytes]
@@ -68,6 +77,7 @@ class Reqlog:
         self._entropy = entropy
         self._flags = codec.UNSYNCED if config.durability is Durability.OS else 0
         self._preparing = threading.Lock()
+        self._is_prepared = False
         self._uncut = list(recovered.uncut)
         self._go_to(recovered.segment, recovered.position, recovered.offset)
 
@@ -89,7 +99,9 @@ class Reqlog:
         Damaged, Unreadable or NewerFormat, every file as it was, or NoSpace.
         """
         disk.make_folder(FOLDER)
+        identity = read_identity(disk)
         recovered = recover(disk, engine_version=engine_version, covered_seq=covered_seq, progress=progress)
+        must_be_log_of(disk, identity, None if recovered is None else recovered.segment)
         if recovered is None:
             _prepare(disk, config.segment_bytes)
             header = SegmentHeader(
@@ -104,6 +116,8 @@ class Reqlog:
                 previous_chain=codec.NO_CHAIN,
             )
             recovered = _beginning(_begin_segment(disk, header))
+        if identity is None:
+            disk.write_file(IDENTITY, recovered.segment.header.exchange_id.hex().encode() + b"\n")
         log = cls(disk, config, recovered, engine_version=engine_version, entropy=entropy)
         if recovered.segment.header.engine_version != engine_version:
             log._renew(time_ns)
@@ -189,7 +203,9 @@ class Reqlog:
         """
         with self._preparing:
             self._cut_sealed()
-            _prepare(self._disk, self._config.segment_bytes)
+            if not self._is_prepared:
+                _prepare(self._disk, self._config.segment_bytes)
+                self._is_prepared = True
 
     def roll(self, records: Sequence[bytes] = (), *, time_ns: int) -> None:
         """Seal the segment and go on in a new one, everything synced; quick when `prepare_next` was called before.
@@ -205,7 +221,7 @@ class Reqlog:
         seal, chain = self._frame([*records, codec.encode_seal(time_ns)], 0, time_ns)
         if self._offset + len(seal) > self._segment.header.size:
             seal, chain = self._frame([codec.encode_seal(time_ns)], 0, time_ns)
-        successor = _begin_segment(self._disk, self._successor(chain, time_ns))
+        successor = self._begin_segment(self._successor(chain, time_ns))
         self._write(seal, chain, 0, sync=True)
         self._file.close()
         # Cutting it down takes the disk long, and is only tidiness: `prepare_next` does it.
@@ -263,6 +279,11 @@ class Reqlog:
             previous_chain=chain,
         )
 
+    def _begin_segment(self, header: SegmentHeader) -> Segment:
+        segment = _begin_segment(self._disk, header)
+        self._is_prepared = False
+        return segment
+
     def _renew(self, time_ns: int) -> None:
         """Let no older engine read what this one is going to write: it goes into a segment of this version."""
         if self.segment_has_records:
@@ -271,7 +292,7 @@ class Reqlog:
         self.prepare_next()
         header = evolve(self._segment.header, engine_version=self._engine_version, size=self._config.segment_bytes)
         self._file.close()
-        begun = _beginning(_begin_segment(self._disk, header))
+        begun = _beginning(self._begin_segment(header))
         self._go_to(begun.segment, begun.position, begun.offset)
 
 
@@ -290,7 +311,10 @@ def _room(free: int) -> int:
 
 def _prepare(disk: Disk, size: int) -> None:
     if disk.exists(PREALLOCATED) and disk.size(PREALLOCATED) == size:
-        return
+        # An earlier life made it, perhaps begun a segment in it; behind the header it must be as new.
+        if zero_from(disk.read(PREALLOCATED), codec.SEGMENT_HEADER_BYTES):
+            return
+        disk.remove(PREALLOCATED)
     unfinished = f"{PREALLOCATED}.tmp"
     disk.create_zeroed(unfinished, size)
     disk.rename(unfinished, PREALLOCATED)

@@ -23,6 +23,10 @@ FOLDER: Final = "reqlog"
 _ZEROS: Final = bytes(64 * 1024)
 
 
+# Says whose log belongs here, so that a log that is gone is not taken for one that never was.
+IDENTITY: Final = "exchange"
+
+
 @frozen(slots=True)
 class Position:
     """A place in the log: the sequence number that is due, and the chain over everything before."""
@@ -90,6 +94,26 @@ class BadFrame(Damaged):
         super().__init__(segment.root, segment.path, offset, what)
         self.header = header
         self.incomplete = incomplete
+
+
+def read_identity(disk: Disk) -> bytes | None:
+    """The id of the exchange whose data folder this is; None before its log was begun. Raises Damaged, Unreadable."""
+    if not disk.exists(IDENTITY):
+        return None
+    try:
+        return bytes.fromhex(disk.read(IDENTITY).decode("ascii"))
+    except ValueError:
+        raise Damaged(disk.root, IDENTITY, 0, "it does not hold an exchange's id in hex") from None
+
+
+def must_be_log_of(disk: Disk, identity: bytes | None, segment: Segment | None) -> None:
+    """A folder that had a log still has it, and no other's. Raises Damaged."""
+    if identity is None:
+        return
+    if segment is None:
+        raise Damaged(disk.root, IDENTITY, 0, f"the log of exchange {identity.hex()} is gone: there is no segment")
+    if segment.header.exchange_id != identity:
+        raise segment.damaged(16, f"it belongs to exchange {segment.header.exchange_id.hex()}, not {identity.hex()}")
 
 
 def path_of(first_seq: int) -> str:

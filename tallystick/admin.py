@@ -36,6 +36,9 @@ def admin(
     line = msgspec.json.encode({"method": name, "params": params}) + b"\n"
     try:
         answer = _ask(socket, line)
+    except EOFError:
+        typer.echo("tallystick: the exchange hung up without an answer, as it does when its admin restarts", err=True)
+        raise typer.Exit(1) from None
     except OSError as error:
         reason = error.strerror or str(error)
         typer.echo(f"tallystick: no exchange answers at {socket}: {reason}; name its socket with --socket", err=True)
@@ -60,7 +63,7 @@ def _ask(path: Path, line: bytes) -> bytes:
         while not answer.endswith(b"\n"):
             received = connection.recv(65_536)
             if not received:
-                raise OSError("it closed the connection without an answer")
+                raise EOFError
             answer += received
         return answer
 

@@ -34,6 +34,9 @@ def verify(folder: Folder, *, json: Json = False) -> None:
     verdict = _guarded(lambda: offline.verify(_disk(folder), progress=progress("verifying")))
     if json:
         typer.echo(msgspec.json.encode(verdict, enc_hook=str))
+    elif not verdict.segments and verdict.damage is None:
+        typer.echo("there is no log yet")
+        return
     else:
         typer.echo(
             f"{verdict.records} records in {verdict.frames} frames and {verdict.segments} segments, "
