@@ -7,7 +7,7 @@ those that may hurt want `--yes` (`"yes":true` in JSON).
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from actors.gateway import Sessions
 from actors.mailbox import Sender
@@ -123,7 +123,7 @@ class AdminCommands:
 
     async def list_sessions(self) -> object:
         """Every connection."""
-        return {"sessions": self._sessions.list()}
+        return {"sessions": [asdict(session) for session in self._sessions.list()]}
 
     async def kill_session(self, session: str) -> object:
         """Close a connection."""
@@ -148,14 +148,18 @@ class AdminCommands:
 
     async def log_status(self) -> object:
         """The writer's own view."""
-        return self._log_state.view()
+        return self._log()
+
+    def _log(self) -> dict[str, object]:
+        view = self._log_state.view()
+        return {} if view is None else asdict(view)
 
     async def info(self) -> object:
         """The exchange at a glance."""
         return {
             "version": self._version,
             "engine": await self._ask(Info(), InfoView),
-            "log": self._log_state.view(),
+            "log": self._log(),
             "sessions": len(self._sessions.list()),
         }
 

@@ -31,6 +31,8 @@ class EngineClock:
         self._offset_ns = wall_ns - self._monotonic_ns
         self.jumps = 0
         """How often the wall clock was found set by more than a second."""
+        if last_ns - wall_ns > JUMP_NS:
+            self._alarm(wall_ns - last_ns)
 
     def now(self) -> int:
         """The time of what happens now."""
@@ -48,9 +50,12 @@ class EngineClock:
         moved_ns = offset_ns - self._offset_ns
         self._offset_ns = offset_ns
         if abs(moved_ns) > JUMP_NS:
-            self.jumps += 1
-            _log.error(
-                "wall clock jumped; engine time follows it slowly",
-                seconds=round(moved_ns / 1e9, 3),
-                mend="check the machine's time service",
-            )
+            self._alarm(moved_ns)
+
+    def _alarm(self, moved_ns: int) -> None:
+        self.jumps += 1
+        _log.error(
+            "wall clock jumped; engine time follows it slowly",
+            seconds=round(moved_ns / 1e9, 3),
+            mend="check the machine's time service",
+        )

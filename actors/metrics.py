@@ -10,7 +10,8 @@ from typing import Final
 import h11
 import structlog
 import trio
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import and_, ge, le
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -35,7 +36,8 @@ class MetricsConfig:
     """Where Prometheus scrapes."""
 
     host: str = "127.0.0.1"
-    port: int = 9100
+    port: int = field(default=9100, validator=and_(ge(0), le(65_535)))
+    """0 picks a free one, which a restarted endpoint keeps."""
 
 
 class ExchangeCollector(Collector):
@@ -76,6 +78,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(collector)
         self._serving = serving
+        self._port = config.port
         self._connections = 0
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
@@ -84,12 +87,14 @@ class Metrics:
         Raises:
             CannotListen: the address is taken or not ours.
         """
-        listeners = await self._network.listen_tcp(self._config.host, self._config.port)
+        listeners = await self._network.listen_tcp(self._config.host, self._port)
+        address = self._network.address(listeners[0])
+        self._port = address.port
         self._connections = 0
         async with trio.open_nursery() as nursery:
             for listener in listeners:
                 nursery.start_soon(self._accept, listener, nursery)
-            self._serving(self._network.address(listeners[0]))
+            self._serving(address)
             task_status.started()
             await stop.wait()
             nursery.cancel_scope.cancel()
@@ -161,8 +166,8 @@ def _log_metrics(log: LogState) -> Iterator[Metric]:
     view = log.view()
     if view is None:
         return
-    yield CounterMetricFamily("tallystick_log_frames", "Frames written since the writer started.", view.frames)
-    yield CounterMetricFamily("tallystick_log_records", "Records written since the writer started.", view.records)
+    yield CounterMetricFamily("tallystick_log_frames", "Frames written since the process began.", view.frames)
+    yield CounterMetricFamily("tallystick_log_records", "Records written since the process began.", view.records)
     yield CounterMetricFamily("tallystick_log_sync_seconds", "Time spent writing and syncing.", view.sync_ns / 1e9)
     yield GaugeMetricFamily("tallystick_log_segments", "Segments of the log, the open one included.", view.segments)
     yield GaugeMetricFamily(

@@ -49,7 +49,9 @@ class WriterConfig:
     seal_seconds: float = field(default=300.0, validator=gt(0))
     """A segment with records in it is sealed at this age, so that a backup never waits long."""
     check_frames: int = field(default=256, validator=ge(1))
-    """Every so many frames carry a check: the digest and totals that a replay must arrive at."""
+    """After so many frames one carries a check: the digest and totals that a replay must arrive at."""
+    check_records: int = field(default=10_000, validator=ge(1))
+    """After so many records one does so too."""
 
 
 @frozen
@@ -65,11 +67,11 @@ class LogView:
     """The number of the open segment, counted from 1."""
     epoch: int
     frames: int
-    """Written since the writer started, empty ones included."""
+    """Written since the process began, empty ones included."""
     records: int
-    """Written since the writer started."""
+    """Written since the process began."""
     sync_ns: int
-    """Time spent writing and syncing since the writer started."""
+    """Time spent writing and syncing since the process began."""
     has_room: bool
     """False while the next segment finds no room on the disk: new orders are refused, cancels are not."""
 
@@ -180,7 +182,7 @@ class _Pen:
         self._state = state
         self._incarnation = 0
         self._check: bytes | None = None
-        self._frames_since_check = 0
+        self._frames_since_check = self._records_since_check = 0
         self._last_has_records = False
         self._rolled = trio.Event()
 
@@ -244,13 +246,20 @@ class _Pen:
             await self._roll(time_ns)
         count = len(records)
         self._frames_since_check += 1
-        if check is not None and self._frames_since_check >= self._config.check_frames:
+        self._records_since_check += count
+        if check is not None and self._is_check_due():
             with_check = [*records, check]
             if self._fitting(with_check) == len(with_check):
                 records = with_check
-                self._frames_since_check = 0
+                self._frames_since_check = self._records_since_check = 0
         await self._append_frame(records, count, time_ns)
         self._check = check
+
+    def _is_check_due(self) -> bool:
+        return (
+            self._frames_since_check >= self._config.check_frames
+            or self._records_since_check >= self._config.check_records
+        )
 
     def _fitting(self, records: Sequence[bytes]) -> int:
         """How many of these, from the first on, fit a frame of the open segment."""
@@ -277,22 +286,26 @@ class _Pen:
             await self._blocking(lambda: self._reqlog.append((), count=0, time_ns=time_ns))
             self._state.frames += 1
         elif self._reqlog.segment_has_records and self._state.has_room:
-            await self._roll(time_ns)
+            await self._try_roll(time_ns)
 
     async def _roll(self, time_ns: int) -> None:
-        """Seal the segment and go on in the next. Without room for one it waits: back-pressure, not loss."""
+        """Go on in the next segment, as this one is full. Without room for one it waits: back-pressure, not loss."""
+        while not await self._try_roll(time_ns):  # noqa: ASYNC110 - nobody tells when a disk has room
+            await trio.sleep(ROOM_RETRY_SECONDS)
+
+    async def _try_roll(self, time_ns: int) -> bool:
+        """Seal the segment and go on in the next; False, and nothing changed, while the disk has no room for one."""
         check = [] if self._check is None else [self._check]
-        while True:
-            try:
-                await self._blocking(lambda: self._reqlog.roll(check, time_ns=time_ns))
-            except NoSpace as error:
-                self._complain(error)
-                await trio.sleep(ROOM_RETRY_SECONDS)
-            else:
-                break
+        try:
+            await self._blocking(lambda: self._reqlog.roll(check, time_ns=time_ns))
+        except NoSpace as error:
+            self._complain(error)
+            return False
         self._frames_since_check = 0
+        self._records_since_check = 0
         self._last_has_records = False
         self._rolled.set()
+        return True
 
     async def keep_prepared(self) -> None:
         """Keep room for the next segment ready; while the disk has none, say so and try again."""

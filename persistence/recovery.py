@@ -46,6 +46,9 @@ PREALLOCATED: Final = f"{FOLDER}/next.prealloc"
 _SMALLEST_FRAME: Final = codec.FRAME_HEADER_BYTES + codec.ALIGNMENT
 
 # Called with the bytes done, and in all.
+# A few milliseconds of a walk: what a stop may have to wait for.
+FRAMES_PER_PROGRESS: Final = 1024
+
 Progress = Callable[[int, int], None]
 
 _log = structlog.get_logger("reqlog")
@@ -125,11 +128,13 @@ class Walk:
         """Each frame, proven. `findings` is there when this ends. Raises Damaged, Unreadable or NewerFormat."""
         sizes = [self._disk.size(segment.path) for segment in self._found]
         for index, segment in enumerate(self._found):
-            self._progress(sum(sizes[:index]), sum(sizes))
             data = self._disk.read(segment.path)
             torn = b""
             try:
-                yield from self.reader.frames(segment, data)
+                for number, frame in enumerate(self.reader.frames(segment, data)):
+                    if number % FRAMES_PER_PROGRESS == 0:
+                        self._progress(sum(sizes[:index]) + frame.offset, sum(sizes))
+                    yield frame
             except BadFrame as bad:
                 torn = torn_remains(data, bad)
                 if not torn or self.reader.sealed or not self._may_end_in(index):

@@ -6,6 +6,7 @@ torn by a power cut. It holds no file: whoever reads hands it a segment's bytes,
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -151,7 +152,9 @@ def read_header(disk: Disk, path: str, *, engine_version: int | None = None) -> 
     data = disk.read(path, 0, codec.SEGMENT_HEADER_BYTES)
     header = codec.decode_segment_header(data)
     if header is None:
-        raise Damaged(disk.root, path, 0, "the segment header is damaged")
+        named = re.fullmatch(rf"{FOLDER}/\d{{20}}\.log", path)
+        what = "the segment header is damaged" if named else "this is no segment of the log; move it elsewhere"
+        raise Damaged(disk.root, path, 0, what)
     if header.version > codec.FORMAT_VERSION:
         raise NewerFormat(f"{path} has format {header.version}, this program knows up to {codec.FORMAT_VERSION}")
     if engine_version is not None and header.engine_version > engine_version:

@@ -315,6 +315,14 @@ def lock(root: str) -> Lock:
         holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(descriptor)
         raise InUse(f"the data folder {root} is in use by process {holder}") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in _NO_SPACE:
+            raise NoSpace(f"no room on the disk for {folder / 'lock'}") from error
+        raise Unreadable(
+            f"cannot use the data folder {root}: {error.strerror}; check its owner, mode and disk"
+        ) from error
     return Lock(descriptor)

@@ -127,7 +127,7 @@ def replay(folder: Folder, *, json: Json = False) -> None:
         typer.echo(msgspec.json.encode(result))
     else:
         for name, value in result.items():
-            typer.echo(f"{name:10} {value}")
+            typer.echo(f"{name:10} {msgspec.json.encode(value).decode() if isinstance(value, dict) else value}")
 
 
 @log.command()

@@ -6,6 +6,8 @@ import resource
 import secrets
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Final, NoReturn
 
@@ -23,6 +25,8 @@ from tallystick.operators import exit_code, for_operators
 # A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
 SWITCH_SECONDS: Final = 0.0002
 BLOCKING_THREADS: Final = 8
+# The log tells everybody's orders and balances: it is for the exchange's user, and for its group to read.
+UMASK: Final = 0o027
 # Descriptors kept for the log, the sockets of operators and Prometheus, and whatever a library opens.
 RESERVED_DESCRIPTORS: Final = 256
 # What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all
@@ -57,6 +61,18 @@ def _descriptors_for(connections: int) -> int:
     return allowed
 
 
+def _cancellable(progress: Callable[[str], Progress], what: str) -> Progress:
+    """Progress that also lets a stop end long work in a thread, which nothing else can."""
+    show = progress(what)
+
+    def step(done: int, total: int) -> None:
+        with suppress(RuntimeError):  # in the loop itself, where checkpoints do that
+            trio.from_thread.check_cancelled()
+        show(done, total)
+
+    return step
+
+
 def run(
     config: supervisor.Config,
     data_folder: str,
@@ -67,6 +83,7 @@ def run(
     """Run until told to stop, and say with which code to exit; one line on stderr where that is not 0."""
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*GC_THRESHOLDS)
+    os.umask(UMASK)
     gateway = evolve(config.gateway, max_connections=_descriptors_for(config.gateway.max_connections))
     config = evolve(config, gateway=gateway)
 
@@ -86,7 +103,7 @@ def run(
                 entropy=os.urandom,
                 die=die,
                 uid=os.getuid(),
-                progress=progress,
+                progress=partial(_cancellable, progress),
             )
             trio.run(supervisor.serve, config, world, serving)
     except Exception as error:  # noqa: BLE001 - the last place: every error becomes one line and an exit code

@@ -36,9 +36,12 @@ def test_it_starts_at_the_wall_clock() -> None:
 
 
 def test_it_never_starts_before_the_last_logged_time() -> None:
-    """A wall clock that is behind the log does not take engine time back."""
+    """A wall clock that is behind the log does not take engine time back, and raises an alarm."""
     clock = HandClock()
-    assert EngineClock(clock, clock.wall + 7 * SECOND).now() == clock.wall + 7 * SECOND
+    with capture_logs() as logs:
+        engine = EngineClock(clock, clock.wall + 7 * SECOND)
+    assert engine.now() == clock.wall + 7 * SECOND
+    assert [entry["seconds"] for entry in logs] == [-7.0]
 
 
 def test_it_advances_with_the_monotonic_clock() -> None:

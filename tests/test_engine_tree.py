@@ -28,6 +28,7 @@ from book.events import Event, OrderView, Rejected
 from book.queries import Info, InfoView, OrderStatus, Query
 from book.terms import BUY, GTC, IOC, LIMIT, SELL
 from persistence.codec import CommandRecord, ConfigRecord, RefusedRecord, TickRecord
+from persistence.recovery import PREALLOCATED
 from persistence.replay import Replay
 from persistence.reqlog import ReqlogConfig
 from persistence.segments import LogReader, segments
@@ -395,7 +396,7 @@ async def test_no_room_for_the_next_segment(autojump_clock: trio.testing.MockClo
     order = PlaceOrder(1, 0, 0, SYMBOL, BUY, LIMIT, GTC, 10, 4_000_000, client_order_id="a")
 
     async def body() -> None:
-        while not isinstance((await tree.ask(order))[0], Busy):
+        while not isinstance((await tree.ask(order))[0], Busy):  # noqa: ASYNC110 - polls as a client would
             await trio.sleep(0.1)
         (outcome,) = await tree.ask(CancelOrder(1, 0, 0, SYMBOL, client_order_id="a"))
         assert not isinstance(outcome, NotDone)
@@ -405,4 +406,36 @@ async def test_no_room_for_the_next_segment(autojump_clock: trio.testing.MockClo
         assert isinstance(outcome, Done)
 
     await tree.run(body)
+    read_log(disk, Engine())
+
+
+async def test_a_start_without_room_for_another_segment(autojump_clock: trio.testing.MockClock) -> None:
+    """It serves: cancels are accepted, however old the open segment is, and a stop is prompt."""
+    assert autojump_clock.rate == 0
+    disk = SimulatedDisk()
+    order = PlaceOrder(1, 0, 0, SYMBOL, BUY, LIMIT, GTC, 10, 4_000_000, client_order_id="a")
+    tree = EngineTree(disk, Random(0))
+
+    async def first() -> None:
+        (outcome,) = await tree.ask(order)
+        assert isinstance(outcome, Done)
+
+    await tree.run(first)
+    for path in (PREALLOCATED, f"{PREALLOCATED}.tmp"):
+        if disk.exists(path):
+            disk.remove(path)
+    disk.capacity_bytes = sum(map(len, disk.image().values()))
+    tree = EngineTree(disk, Random(0))
+
+    async def second() -> None:
+        await trio.sleep(10)  # longer than a segment may stay open
+        outcomes = await tree.ask(
+            CancelOrder(1, 0, 0, SYMBOL, client_order_id="a"), msgspec.structs.replace(order, client_order_id="b")
+        )
+        assert isinstance(outcomes[0], Done)
+        assert isinstance(outcomes[1], Busy)
+        await trio.sleep(10)
+
+    with trio.fail_after(60):
+        await tree.run(second)
     read_log(disk, Engine())
