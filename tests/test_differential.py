@@ -1,0 +1,138 @@
+"""The fast engine against its reference: the same commands, and never a difference."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import pytest
+
+from book.commands import PlaceOrder
+from book.queries import OrderStatus
+from book.terms import BUY, IOC, LIMIT
+from tests import wild, workload
+from tests.counts import count, seeds
+from tests.planted_bugs import BUGS
+from tests.side_by_side import Difference, SideBySide, run_wild
+from tests.workload import MIX_MARKET, Mix
+
+# 8 wild seeds and 2 of the mix are 20,000 commands; in a soak 6,667 and 2,500 are 20 million.
+WILD_COMMANDS: Final = 1_500
+MIX_COMMANDS: Final = 4_000
+
+
+@pytest.mark.parametrize("seed", seeds(8, 6_667))
+def test_wild_commands_make_no_difference(seed: int) -> None:
+    """Sensible and senseless commands, questions and types: the same events, answers, balances, books and digests."""
+    met = run_wild(seed, WILD_COMMANDS, compare_every=count(1, 25))
+    assert met["Trade"] > 50
+    assert met["OrderClosed"] > 200
+
+
+EVENTS: Final = """
+    OrderAccepted Trade OrderReduced OrderClosed AssetDefined MarketDefined AccountDefined KeyDefined Credited
+    FILLED CANCELED EXPIRED EXPIRED_IN_MATCH rebate fee_of_the_whole trade_with_oneself
+"""
+REFUSALS: Final = """
+    UNAUTHORIZED UNKNOWN_ACCOUNT: account
+    REJECTED_KEY UNKNOWN_KEY: key
+    REJECTED_KEY NO_PERMISSION: key
+    INVALID_TIMESTAMP : timestamp
+    BAD_SYMBOL : symbol
+    BAD_SIDE : side
+    BAD_TYPE : type
+    BAD_TIF : time_in_force
+    INVALID_PARAMETER : session recv_window client_order_id self_trade price quantity quote_quantity post_only
+    INVALID_PARAMETER : time_in_force
+    FILTER_FAILURE PRICE_FILTER: price
+    FILTER_FAILURE LOT_SIZE: quantity
+    FILTER_FAILURE MIN_NOTIONAL: notional quote_quantity
+    FILTER_FAILURE OVERFLOW: price quantity quote_quantity
+    FILTER_FAILURE MAX_ORDERS:
+    ORDER_REJECTED DUPLICATE_CLIENT_ORDER_ID: client_order_id
+    ORDER_REJECTED NO_LIQUIDITY:
+    ORDER_REJECTED WOULD_TAKE: price
+    ORDER_REJECTED INSUFFICIENT_BALANCE:
+    ORDER_REJECTED FOK_UNFILLABLE: quantity
+    CANCEL_REJECTED UNKNOWN_ORDER:
+    DEFINITION_REJECTED ALREADY_DEFINED:
+    DEFINITION_REJECTED DEFINITION_DIFFERS: name scale account permissions public_key base quote tick tick_scale lot
+    DEFINITION_REJECTED DEFINITION_DIFFERS: min_quantity max_quantity min_notional max_open_orders
+    DEFINITION_REJECTED DEFINITION_DIFFERS: maker_fee taker_fee collar self_trade
+    DEFINITION_REJECTED BAD_NAME: name symbol public_key deposit_id
+    DEFINITION_REJECTED NAME_TAKEN: name
+    DEFINITION_REJECTED UNKNOWN_ACCOUNT: account
+    DEFINITION_REJECTED UNKNOWN_ASSET: asset base quote
+    DEFINITION_REJECTED SAME_ASSET: quote
+    DEFINITION_REJECTED TICK_VALUE_NOT_WHOLE: tick
+    DEFINITION_REJECTED OUT_OF_RANGE: scale tick tick_scale lot min_quantity max_quantity min_notional max_open_orders
+    DEFINITION_REJECTED OUT_OF_RANGE: maker_fee taker_fee collar self_trade account key permissions amount
+    DEFINITION_REJECTED DUPLICATE_DEPOSIT: deposit_id
+    DEFINITION_REJECTED DEPOSIT_DIFFERS: deposit_id
+    DEFINITION_REJECTED OVERFLOW: amount
+"""
+
+
+def every_outcome() -> set[str]:
+    """All that can come of a command, in the words of `SideBySide.met`."""
+    outcomes = set(EVENTS.split())
+    for line in REFUSALS.strip().splitlines():
+        reason, fields = line.strip().split(":")
+        outcomes |= {f"{reason}: {field}" for field in fields.split() or [""]}
+    return outcomes
+
+
+def test_wild_commands_meet_every_outcome() -> None:
+    """No event and no reason to refuse is left out, and nothing comes up that is not known."""
+    expected, met, seed = every_outcome(), set[str](), 0
+    while not expected <= met:
+        met |= set(+run_wild(1_000_000 + seed, WILD_COMMANDS, compare_every=25))
+        seed += 1
+        assert seed < 60, f"never met: {expected - met}"
+    assert met == expected
+
+
+@pytest.mark.parametrize("seed", seeds(2, 2_500))
+def test_the_mix_makes_no_difference(seed: int) -> None:
+    """exchange-core's mix over a deep book of many traders: no difference, and the mix is what was published."""
+    pair, accounts = SideBySide(), range(1, 1_001)
+    for command in workload.opening(accounts):
+        pair.do(command)
+    mix = Mix(Random(seed), MIX_MARKET, accounts)
+    for step in range(MIX_COMMANDS):
+        if step == MIX_COMMANDS // 2:
+            mix.actions.clear()
+        for command in mix.action():
+            mix.heard(pair.do(command))
+        if step % 500 == 0:
+            pair.compare()
+    pair.compare()
+    share = {action: times / mix.actions.total() for action, times in mix.actions.items()}
+    published = {"GTC": 0.12, "IOC": 0.02, "CANCEL": 0.07, "MOVE": 0.71, "REDUCE": 0.07}
+    assert all(abs(share[action] - expected) < 0.03 for action, expected in published.items()), share
+    assert mix.actions["FOK"] < mix.actions["IOC"]
+
+
+def test_the_memory_of_ids_makes_no_difference() -> None:
+    """An account's last 10,000 finished orders keep their ids, its last 1,000 can be asked for; then they are gone."""
+    pair = SideBySide()
+    for command in wild.opening():
+        pair.do(command)
+    for number in range(10_001):
+        pair.do(PlaceOrder(1, 0, 0, "BTC-USDT", BUY, LIMIT, IOC, 2, 100, client_order_id=f"c{number}"))
+    for order_id in (1, 2, 9_001, 9_002, 10_001):
+        pair.ask(OrderStatus(1, "BTC-USDT", order_id))
+        pair.ask(OrderStatus(1, "BTC-USDT", 0, f"c{order_id - 1}"))
+    for number in (1, 0, 1, 0):
+        pair.do(PlaceOrder(1, 0, 0, "BTC-USDT", BUY, LIMIT, IOC, 2, 100, client_order_id=f"c{number}"))
+    assert pair.met["ORDER_REJECTED DUPLICATE_CLIENT_ORDER_ID: client_order_id"] == 2
+    pair.compare()
+
+
+@pytest.mark.parametrize("plant", BUGS)
+def test_a_planted_bug_is_a_difference(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few hundred wild commands find it."""
+    plant(monkeypatch)
+    with pytest.raises(Difference):
+        run_wild(0, 300, compare_every=1)
