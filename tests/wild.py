@@ -185,14 +185,17 @@ class Wild:
         kind = random.random()
         if kind < 0.2:
             order = msgspec.structs.replace(order, type=MARKET, price=0, time_in_force=IOC, post_only=False)
-        if kind < 0.1:
-            amount = random.randint(1, order.quantity * pit.middle * pit.tick_value)
-            if random.random() < 0.1:
-                amount = random.choice((MAX_INT, MAX_INT + 1, pit.market.min_notional))
-            order = msgspec.structs.replace(order, side=BUY, quantity=0, quote_quantity=amount)
-        elif kind > 0.93:
-            order = self._at_a_bound(order, pit)
-        return order
+            if kind < 0.1:
+                amount = self._near_a_bound(order.quantity * pit.middle * pit.tick_value, MAX_INT)
+                return msgspec.structs.replace(order, side=BUY, quantity=0, quote_quantity=amount)
+            most = MAX_INT // pit.tick_value // random.choice((1, pit.middle))
+            return msgspec.structs.replace(order, quantity=self._near_a_bound(order.quantity, most))
+        return self._at_a_bound(order, pit) if kind > 0.93 else order
+
+    def _near_a_bound(self, sensible: int, most: int) -> int:
+        """Up to a sensible amount, or at the end of 64 bits."""
+        random = self._random
+        return random.randint(1, sensible) if random.random() < 0.9 else most + random.choice((-1, 0, 1))
 
     def _at_a_bound(self, order: PlaceOrder, pit: Pit) -> PlaceOrder:
         """An order whose value is just within 64 bits, or just beyond."""
