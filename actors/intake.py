@@ -21,13 +21,14 @@ from book.codes import (
     BAD_SYMBOL,
     BAD_TIF,
     BAD_TYPE,
+    CANCEL_REJECTED,
     FILTER_FAILURE,
     INVALID_PARAMETER,
     MANDATORY_PARAM,
     REJECTED_KEY,
     UNAUTHORIZED,
 )
-from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder
 from book.decimals import NotADecimal, TooPrecise
 from book.market import OffGrid
 from book.terms import (
@@ -73,6 +74,7 @@ _SELF_TRADE_MODES: Final = _by_name(SELF_TRADE_MODES, MARKET_DEFAULT)
 _NEEDED_PERMISSION: Final[dict[type, int]] = {
     wire.OrderPlace: TRADE,
     wire.OrderCancel: TRADE,
+    wire.OrderAmend: TRADE,
     wire.CancelAll: TRADE,
     wire.OrderStatus: READ,
     wire.OpenOrders: READ,
@@ -102,6 +104,7 @@ class Intake:
         self.makers = {
             wire.OrderPlace: self._place,
             wire.OrderCancel: self._cancel,
+            wire.OrderAmend: self._amend,
             wire.CancelAll: self._cancel_all,
             wire.OrderStatus: self._order_status,
             wire.OpenOrders: self._open_orders,
@@ -159,6 +162,27 @@ class Intake:
             params.symbol,
             params.order_id,
             params.client_order_id,
+            params.timestamp,
+            params.recv_window,
+        )
+
+    def _amend(self, request: wire.OrderAmend) -> AmendOrder:
+        params = request.params
+        venue = self._venues.get(params.symbol)
+        if venue is None:
+            _refuse_symbol()
+        _check_one_id(params.order_id, params.client_order_id)
+        if not params.new_qty and not params.new_price:
+            raise RefusedError(MANDATORY_PARAM, "newQty is missing: it, newPrice or both say what is to change")
+        return AmendOrder(
+            self._account,
+            self._key,
+            self._session,
+            params.symbol,
+            params.order_id,
+            params.client_order_id,
+            _new_quantity(venue, params.new_qty) if params.new_qty else 0,
+            _new_price(venue, params.new_price) if params.new_price else 0,
             params.timestamp,
             params.recv_window,
         )
@@ -271,33 +295,49 @@ def _check_one_id(order_id: int, client_order_id: str) -> None:
         raise RefusedError(MANDATORY_PARAM, "orderId is missing: the order's, or its clientOrderId")
 
 
-def _quantity(venue: Venue, text: str) -> int:
+def _new_quantity(venue: Venue, text: str) -> int:
+    lots = _quantity(venue, text, "newQty")
+    if lots == 0:  # in the command a zero is 'not given'
+        raise RefusedError(
+            CANCEL_REJECTED, "newQty is the new total, and has to be more than was executed", reason="ALREADY_EXECUTED"
+        )
+    return lots
+
+
+def _new_price(venue: Venue, text: str) -> int:
+    ticks = _price(venue, text, "newPrice")
+    if ticks == 0:  # as above
+        raise RefusedError(FILTER_FAILURE, f"newPrice must be {venue.grid.tick_text} or more", reason="PRICE_FILTER")
+    return ticks
+
+
+def _quantity(venue: Venue, text: str, name: str = "quantity") -> int:
     try:
         return venue.parse_quantity(text)
     except NotADecimal:
-        _refuse_number("quantity")
+        _refuse_number(name)
     except TooPrecise:
         raise RefusedError(
-            BAD_PRECISION, f"quantity has more than the {venue.grid.base.scale} decimals of {venue.grid.base.name}"
+            BAD_PRECISION, f"{name} has more than the {venue.grid.base.scale} decimals of {venue.grid.base.name}"
         ) from None
     except OffGrid:
         raise RefusedError(
-            FILTER_FAILURE, f"quantity must be a multiple of {venue.grid.lot_text}", reason="LOT_SIZE"
+            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.lot_text}", reason="LOT_SIZE"
         ) from None
 
 
-def _price(venue: Venue, text: str) -> int:
+def _price(venue: Venue, text: str, name: str = "price") -> int:
     try:
         return venue.parse_price(text)
     except NotADecimal:
-        _refuse_number("price")
+        _refuse_number(name)
     except TooPrecise:
         raise RefusedError(
-            BAD_PRECISION, f"price has too many decimals; it goes in steps of {venue.grid.tick_text}"
+            BAD_PRECISION, f"{name} has too many decimals; it goes in steps of {venue.grid.tick_text}"
         ) from None
     except OffGrid:
         raise RefusedError(
-            FILTER_FAILURE, f"price must be a multiple of {venue.grid.tick_text}", reason="PRICE_FILTER"
+            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.tick_text}", reason="PRICE_FILTER"
         ) from None
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from actors.requests import Request
-from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder
 
 CAPACITY: Final = 10_000
 
@@ -38,6 +38,6 @@ class Quarantine:
 def _fingerprint(request: Request) -> bytes:
     if isinstance(request, PlaceOrder):
         request = msgspec.structs.replace(request, session=0, key=0, timestamp=0, client_order_id="")
-    elif isinstance(request, CancelOrder | CancelAll):
+    elif isinstance(request, CancelOrder | CancelAll | AmendOrder):
         request = msgspec.structs.replace(request, session=0, key=0, timestamp=0)
     return type(request).__name__.encode() + msgspec.msgpack.encode(request)

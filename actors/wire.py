@@ -113,6 +113,18 @@ class CancelParams(_Params, frozen=True):
     recv_window: RecvWindow = DEFAULT_RECV_WINDOW_MS
 
 
+class AmendParams(_Params, frozen=True):
+    """One order, by either id, and what it is to want from now on."""
+
+    symbol: Symbol
+    order_id: OrderId = 0
+    client_order_id: ClientOrderId = ""
+    new_qty: Number = ""  # the new total, with what was executed
+    new_price: Number = ""
+    timestamp: Timestamp = 0
+    recv_window: RecvWindow = DEFAULT_RECV_WINDOW_MS
+
+
 class StatusParams(_Params, frozen=True):
     """One order, by either id."""
 
@@ -201,6 +213,12 @@ class OrderCancel(_Request, frozen=True, tag="order.cancel"):
     params: CancelParams
 
 
+class OrderAmend(_Request, frozen=True, tag="order.amend"):
+    """Change an order."""
+
+    params: AmendParams
+
+
 class OrderStatus(_Request, frozen=True, tag="order.status"):
     """How does an order stand?"""
 
@@ -244,6 +262,7 @@ Request = (
     | Logout
     | OrderPlace
     | OrderCancel
+    | OrderAmend
     | OrderStatus
     | OpenOrders
     | CancelAll

@@ -50,6 +50,48 @@ def refusal(market: LiveMarket, order: Order) -> Rejected | None:
     return refused
 
 
+def amendment_refusal(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
+    """Why the open order cannot become `amended`. If it can, that one knows its bound and what to hold."""
+    if amended.quantity <= order.executed:
+        return Rejected(codes.CANCEL_REJECTED, "ALREADY_EXECUTED", "new_quantity", amended.quantity, order.executed)
+    refused = _filtered(market, amended)
+    if refused is None:
+        amended.unit_cost = amended.price * market.tick_value
+        refused = _too_large(market, order, amended) or _too_small(market, amended, amended.price)
+    if refused is None and amended.post_only:
+        refused = _would_take(market, amended)
+    if refused is None:
+        refused = _unfunded_amendment(market, order, amended)
+    return None if refused is None else _in_words_of_amendment(refused)
+
+
+def _too_large(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
+    """What was executed before counts too: all of an order's trades together have to fit."""
+    if amended.stands_behind(order):
+        room = _most_quote(market, amended) - order.executed_quote
+        most = order.executed + max(room, 0) // amended.unit_cost
+        if amended.quantity > most:
+            return _filter_failure(OVERFLOW, "quantity", amended.quantity, most)
+    return None
+
+
+def _unfunded_amendment(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
+    """What the order holds already is its own."""
+    amended.held = market.need(amended)
+    available = order.held + market.paying(order).available
+    if amended.held > available:
+        # The command does not say which side the order is on, so the field says what is missing.
+        asset = "quote" if order.side == BUY else "base"
+        return Rejected(codes.ORDER_REJECTED, "INSUFFICIENT_BALANCE", asset, amended.held, available)
+    return None
+
+
+def _in_words_of_amendment(refused: Rejected) -> Rejected:
+    """The same, with the names that the numbers have in the command."""
+    field = {"quantity": "new_quantity", "price": "new_price"}.get(refused.field, refused.field)
+    return Rejected(refused.code, refused.reason, field, refused.value, refused.limit)
+
+
 def _filter_failure(reason: str, field: str, value: int, limit: int) -> Rejected:
     return Rejected(codes.FILTER_FAILURE, reason, field, value, limit)
 
@@ -139,10 +181,19 @@ def _settle_bound(market: LiveMarket, order: Order) -> Rejected | None:
         if order.quote_quantity:
             return None
     order.unit_cost = order.bound * market.tick_value
-    # What a sell brings in before it rests can exceed its own notional by all the quote asset there is.
-    room = MAX_INT if order.side == BUY else MAX_INT - market.quote_in_existence()
+    room = _most_quote(market, order)
     if order.quantity > room // order.unit_cost:
         return _filter_failure(OVERFLOW, "quantity", order.quantity, room // order.unit_cost)
+    return _too_small(market, order, price)
+
+
+def _most_quote(market: LiveMarket, order: Order) -> int:
+    """What the order's whole quantity may be worth at its bound."""
+    # What a sell brings in before it rests can exceed its own notional by all the quote asset there is.
+    return MAX_INT if order.side == BUY else MAX_INT - market.quote_in_existence()
+
+
+def _too_small(market: LiveMarket, order: Order, price: int) -> Rejected | None:
     notional = order.quantity * price * market.tick_value
     if notional < market.definition.min_notional:
         return _filter_failure(MIN_NOTIONAL, "notional", notional, market.definition.min_notional)
@@ -154,10 +205,13 @@ def _unwelcome(market: LiveMarket, order: Order) -> Rejected | None:
     count, limit = len(order.trader.open_orders), market.definition.max_open_orders
     if count >= limit:
         return _filter_failure(MAX_ORDERS, "", count, limit)
-    if order.post_only:
-        best = market.book.opposite(order.side).best
-        if best is not None and _reaches(order, best.price):
-            return Rejected(codes.ORDER_REJECTED, "WOULD_TAKE", "price", order.price, best.price)
+    return _would_take(market, order) if order.post_only else None
+
+
+def _would_take(market: LiveMarket, order: Order) -> Rejected | None:
+    best = market.book.opposite(order.side).best
+    if best is not None and _reaches(order, best.price):
+        return Rejected(codes.ORDER_REJECTED, "WOULD_TAKE", "price", order.price, best.price)
     return None
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import astuple, fields
 
 from book.commands import (
+    AmendOrder,
     CancelAll,
     CancelOrder,
     CreditDeposit,
@@ -32,7 +33,7 @@ _DEFINITIONS: Final[dict[type, list[type]]] = {struct: _types(struct) for struct
 _COMMANDS: Final[dict[type, list[type]]] = {
     struct: _types(struct)
     for struct in (
-        *(PlaceOrder, CancelOrder, CancelAll, Tick, CreditDeposit),
+        *(PlaceOrder, CancelOrder, CancelAll, AmendOrder, Tick, CreditDeposit),
         *(DefineAsset, DefineMarket, DefineAccount, DefineKey),
     )
 }

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from book.commands import (
+    AmendOrder,
     CancelAll,
     CancelOrder,
     Command,
@@ -165,6 +166,12 @@ def spend(account: int, amount: int, **more: int | str | bool) -> PlaceOrder:
 def cancel(account: int, order_id: int, client_order_id: str = "") -> CancelOrder:
     """The cancel of one order."""
     return CancelOrder(account, 0, 0, SYMBOL, order_id, client_order_id)
+
+
+def amend(account: int, order_id: int, quantity: int = 0, price: int = 0, **more: int | str) -> AmendOrder:
+    """The amendment of one order; 0 leaves a number as it is."""
+    command = AmendOrder(account, 0, 0, SYMBOL, order_id, "", quantity, price)
+    return msgspec.structs.replace(command, **more)
 
 
 def cancel_all(account: int, symbol: str = "") -> CancelAll:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from book.commands import (
+    AmendOrder,
     CancelAll,
     CancelOrder,
     Command,
@@ -19,6 +20,7 @@ from book.commands import (
     DefineMarket,
     PlaceOrder,
     Tick,
+    TradingCommand,
 )
 from book.definitions import Account, Asset, Key, Market
 from book.engine import Engine
@@ -82,8 +84,10 @@ def random_command(random: Random, now_ms: int) -> Command:
     if kind < 0.65:
         name = f"c-{random.randrange(60)}" if random.random() < 0.3 else ""
         command = msgspec.structs.replace(random_order(random), client_order_id=name)
-    elif kind < 0.85:
+    elif kind < 0.78:
         command = CancelOrder(random.randint(1, 4), 0, 0, SYMBOL, random.randrange(1, 200))
+    elif kind < 0.85:
+        command = random_amendment(random)
     elif kind < 0.88:
         command = CancelAll(random.randint(1, 4), 0, 0, random.choice(("", SYMBOL, "ETH-USDT")))
     elif kind < 0.93:
@@ -95,10 +99,18 @@ def random_command(random: Random, now_ms: int) -> Command:
         command = random.choice(opening())
     if command.__struct_fields__ and random.random() < 0.15:
         command = gone_wild(random, command)
-    if isinstance(command, PlaceOrder | CancelOrder | CancelAll) and random.random() < 0.1:
+    if isinstance(command, TradingCommand) and random.random() < 0.1:
         key = random.choice((command.account, 1, 5))
         command = msgspec.structs.replace(command, key=key, timestamp=now_ms - random.randint(-1_500, 6_000))
     return command
+
+
+def random_amendment(random: Random) -> AmendOrder:
+    """Another quantity, another price or both, of an order that may be there."""
+    quantity = random.choice((0, random.randint(1, 60)))
+    price = random.choice((0, 100 + random.randint(-8, 8)))
+    symbol = SYMBOL if random.random() < 0.7 else "ETH-USDT"
+    return AmendOrder(random.randint(1, 4), 0, 0, symbol, random.randrange(1, 200), "", quantity, price)
 
 
 def gone_wild(random: Random, command: Command) -> Command:
