@@ -28,7 +28,7 @@ from book.codes import (
     REJECTED_KEY,
     UNAUTHORIZED,
 )
-from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder
+from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
 from book.decimals import NotADecimal, TooPrecise
 from book.market import OffGrid
 from book.terms import (
@@ -75,6 +75,7 @@ _NEEDED_PERMISSION: Final[dict[type, int]] = {
     wire.OrderPlace: TRADE,
     wire.OrderCancel: TRADE,
     wire.OrderAmend: TRADE,
+    wire.OrderCancelReplace: TRADE,
     wire.CancelAll: TRADE,
     wire.OrderStatus: READ,
     wire.OpenOrders: READ,
@@ -105,6 +106,7 @@ class Intake:
             wire.OrderPlace: self._place,
             wire.OrderCancel: self._cancel,
             wire.OrderAmend: self._amend,
+            wire.OrderCancelReplace: self._replace,
             wire.CancelAll: self._cancel_all,
             wire.OrderStatus: self._order_status,
             wire.OpenOrders: self._open_orders,
@@ -119,7 +121,7 @@ class Intake:
             elif not identity.permissions & permission:
                 self.makers[kind] = _refusing(permission)
 
-    def _place(self, request: wire.OrderPlace) -> PlaceOrder:
+    def _place(self, request: wire.OrderPlace | wire.OrderCancelReplace) -> PlaceOrder:
         params = request.params
         try:
             venue = self._venues[params.symbol]
@@ -186,6 +188,11 @@ class Intake:
             params.timestamp,
             params.recv_window,
         )
+
+    def _replace(self, request: wire.OrderCancelReplace) -> ReplaceOrder:
+        params = request.params
+        _check_one_id(params.cancel_order_id, params.cancel_client_order_id, "cancelOrderId", "cancelClientOrderId")
+        return ReplaceOrder(params.cancel_order_id, params.cancel_client_order_id, self._place(request))
 
     def _cancel_all(self, request: wire.CancelAll) -> CancelAll:
         params = request.params
@@ -281,18 +288,20 @@ def _check_market(params: wire.PlaceParams, side: int, time_in_force: int) -> No
         raise RefusedError(MANDATORY_PARAM, "quantity is missing: a MARKET order needs it, or quoteOrderQty")
 
 
-def _check_client_order_id(text: str) -> None:
+def _check_client_order_id(text: str, name: str = "clientOrderId") -> None:
     if not is_client_order_id(text):
-        raise RefusedError(INVALID_PARAMETER, f"clientOrderId must be {wire.CLIENT_ORDER_ID_WORDS}")
+        raise RefusedError(INVALID_PARAMETER, f"{name} must be {wire.CLIENT_ORDER_ID_WORDS}")
 
 
-def _check_one_id(order_id: int, client_order_id: str) -> None:
+def _check_one_id(
+    order_id: int, client_order_id: str, name: str = "orderId", client_name: str = "clientOrderId"
+) -> None:
     if client_order_id:
         if order_id:
-            raise RefusedError(INVALID_PARAMETER, "orderId and clientOrderId do not go together")
-        _check_client_order_id(client_order_id)
+            raise RefusedError(INVALID_PARAMETER, f"{name} and {client_name} do not go together")
+        _check_client_order_id(client_order_id, client_name)
     elif not order_id:
-        raise RefusedError(MANDATORY_PARAM, "orderId is missing: the order's, or its clientOrderId")
+        raise RefusedError(MANDATORY_PARAM, f"{name} is missing: the order's, or its {client_name}")
 
 
 def _new_quantity(venue: Venue, text: str) -> int:

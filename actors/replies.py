@@ -19,7 +19,7 @@ from actors.requests import Done, Outcome
 from actors.wire import Refusal, Reply, refusal
 from book import codes
 from book.decimals import format_units
-from book.events import OrderAccepted, OrderAmended, OrderClosed, OrderReduced, OrderView, Rejected, Trade
+from book.events import Event, OrderAccepted, OrderAmended, OrderClosed, OrderReduced, OrderView, Rejected, Trade
 from book.market import Grid
 from book.queries import Balance, DepthView, DirectoryView
 from book.terms import (
@@ -49,6 +49,7 @@ class Replies:
             wire.OrderPlace: self._placed,
             wire.OrderCancel: self._canceled,
             wire.OrderAmend: self._amended,
+            wire.OrderCancelReplace: self._replaced,
             wire.OrderStatus: self._order_status,
             wire.OpenOrders: self._open_orders,
             wire.CancelAll: _canceled_all,
@@ -68,10 +69,13 @@ class Replies:
     # ---------------------------------------------------------------------------------------------------------- orders
 
     def _placed(self, request: wire.OrderPlace, done: Done) -> Reply:
+        return Reply(request.id, 200, self._placement(done, done.events))
+
+    def _placement(self, done: Done, events: list[Event]) -> wire.Placed:
         executed = executed_quote = 0
         status = NEW
         fills: list[wire.Fill] = []
-        for event in done.events:
+        for event in events:
             if type(event) is OrderAccepted:
                 accepted: OrderView = event.order
                 venue = self._venues[accepted.symbol]
@@ -82,25 +86,27 @@ class Replies:
                 fills.append(_fill(venue, event))
             elif type(event) is OrderClosed and event.order.order_id == accepted.order_id:
                 status = event.order.status
-        return Reply(
-            request.id,
-            200,
-            wire.Placed(
-                accepted.order_id,
-                accepted.client_order_id,
-                accepted.symbol,
-                ORDER_STATES[status],
-                venue.format_quantity(executed),
-                venue.format_amount(executed_quote),
-                fills,
-                done.time_ns // _NS_PER_MS,
-                done.seq,
-            ),
+        return wire.Placed(
+            accepted.order_id,
+            accepted.client_order_id,
+            accepted.symbol,
+            ORDER_STATES[status],
+            venue.format_quantity(executed),
+            venue.format_amount(executed_quote),
+            fills,
+            done.time_ns // _NS_PER_MS,
+            done.seq,
         )
 
     def _canceled(self, request: wire.OrderCancel, done: Done) -> Reply:
         closed: OrderView = next(event.order for event in done.events if type(event) is OrderClosed)
         return Reply(request.id, 200, self._order(closed))
+
+    def _replaced(self, request: wire.OrderCancelReplace, done: Done) -> Reply:
+        closed, *entered = done.events
+        if type(closed) is not OrderClosed:
+            raise AssertionError(f"an order was replaced, and first came {closed!r}")
+        return Reply(request.id, 200, wire.Replaced(self._order(closed.order), self._placement(done, entered)))
 
     def _amended(self, request: wire.OrderAmend, done: Done) -> Reply:
         for event in done.events:

@@ -16,7 +16,7 @@ from actors.handoff import Handoff
 from actors.mailbox import Busy, Faulted
 from actors.quarantine import Quarantine
 from actors.requests import Batch, Done, Outcome, Request
-from book.commands import AmendOrder, Command, PlaceOrder, Tick
+from book.commands import AmendOrder, Command, PlaceOrder, ReplaceOrder, Tick
 from book.engine import Engine
 from book.events import Event, Rejected
 from book.queries import Directory as DirectoryQuery
@@ -26,7 +26,7 @@ from persistence.exits import Exit
 
 _COMMANDS: Final = frozenset(get_args(Command))
 # What a log without room for new orders does not take: a cancel makes room in the books, these take some.
-_ORDERS: Final[frozenset[type]] = frozenset({PlaceOrder, AmendOrder})
+_ORDERS: Final[frozenset[type]] = frozenset({PlaceOrder, AmendOrder, ReplaceOrder})
 _IN_PLACE: Final = frozenset({"ALREADY_DEFINED", "DUPLICATE_DEPOSIT"})
 
 _log = structlog.get_logger("matching")

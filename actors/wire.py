@@ -103,6 +103,13 @@ class PlaceParams(_Params, frozen=True):
     recv_window: RecvWindow = DEFAULT_RECV_WINDOW_MS
 
 
+class CancelReplaceParams(PlaceParams, frozen=True):
+    """A new order, and the one that it takes the place of, by either id."""
+
+    cancel_order_id: OrderId = 0
+    cancel_client_order_id: ClientOrderId = ""
+
+
 class CancelParams(_Params, frozen=True):
     """One order, by either id."""
 
@@ -219,6 +226,12 @@ class OrderAmend(_Request, frozen=True, tag="order.amend"):
     params: AmendParams
 
 
+class OrderCancelReplace(_Request, frozen=True, tag="order.cancelReplace"):
+    """Cancel an order and enter another, or neither."""
+
+    params: CancelReplaceParams
+
+
 class OrderStatus(_Request, frozen=True, tag="order.status"):
     """How does an order stand?"""
 
@@ -263,6 +276,7 @@ Request = (
     | OrderPlace
     | OrderCancel
     | OrderAmend
+    | OrderCancelReplace
     | OrderStatus
     | OpenOrders
     | CancelAll
@@ -400,6 +414,13 @@ class Order(_Result, frozen=True):
     status: str
     time: int
     update_time: int
+
+
+class Replaced(_Result, frozen=True):
+    """The order that was cancelled, as it ended, and what became of the new one."""
+
+    canceled: Order
+    placed: Placed
 
 
 class Orders(_Result, frozen=True):

@@ -10,7 +10,7 @@ from book import codes
 from book.client_order_ids import is_client_order_id
 from book.events import Rejected
 from book.live_market import LiveMarket
-from book.orders import Order
+from book.orders import Order, PriceLevel
 from book.rates import part
 from book.terms import (
     BUY,
@@ -34,19 +34,22 @@ MAX_ORDERS: Final = "MAX_ORDERS"
 OVERFLOW: Final = "OVERFLOW"
 
 
-def refusal(market: LiveMarket, order: Order) -> Rejected | None:
-    """Why the order cannot enter. If it can, it knows its bound, its mode of self-trade prevention and what to hold."""
+def refusal(market: LiveMarket, order: Order, leaving: Order | None = None) -> Rejected | None:
+    """Why the order cannot enter. If it can, it knows its bound, its mode of self-trade prevention and what to hold.
+
+    It is judged as if `leaving`, an open order of the same account in this market, were gone.
+    """
     refused = _malformed(order)
     if refused is None and order.client_order_id:
         refused = _duplicate(order)
     if refused is None:
-        refused = _filtered(market, order) or _settle_bound(market, order)
+        refused = _filtered(market, order) or _settle_bound(market, order, leaving)
     if refused is None and order.time_in_force == GTC and order.type == LIMIT:
-        refused = _unwelcome(market, order)
+        refused = _unwelcome(market, order, leaving)
     if refused is None:
-        refused = _unfunded(market, order)
+        refused = _unfunded(market, order, leaving)
     if refused is None and order.time_in_force == FOK:
-        refused = _unfillable(market, order)
+        refused = _unfillable(market, order, leaving)
     return refused
 
 
@@ -59,7 +62,7 @@ def amendment_refusal(market: LiveMarket, order: Order, amended: Order) -> Rejec
         amended.unit_cost = amended.price * market.tick_value
         refused = _too_large(market, order, amended) or _too_small(market, amended, amended.price)
     if refused is None and amended.post_only:
-        refused = _would_take(market, amended)
+        refused = _would_take(market, amended, None)
     if refused is None:
         refused = _unfunded_amendment(market, order, amended)
     return None if refused is None else _in_words_of_amendment(refused)
@@ -166,13 +169,13 @@ def _filtered(market: LiveMarket, order: Order) -> Rejected | None:  # noqa: PLR
     return None
 
 
-def _settle_bound(market: LiveMarket, order: Order) -> Rejected | None:
+def _settle_bound(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
     """Settle the worst price the order may trade at; refuse one whose value there is too little or too much."""
     if order.self_trade == MARKET_DEFAULT:
         order.self_trade = market.definition.self_trade
     price = order.price
     if order.type == MARKET:
-        best = market.book.opposite(order.side).best
+        best = _best(market, order, leaving)
         if best is None:
             return Rejected(codes.ORDER_REJECTED, "NO_LIQUIDITY")
         price = best.price
@@ -200,45 +203,60 @@ def _too_small(market: LiveMarket, order: Order, price: int) -> Rejected | None:
     return None
 
 
-def _unwelcome(market: LiveMarket, order: Order) -> Rejected | None:
+def _best(market: LiveMarket, order: Order, leaving: Order | None) -> PriceLevel | None:
+    """The level that the order would trade at first."""
+    side = market.book.opposite(order.side)
+    best = side.best
+    if leaving is not None and best is not None and leaving.level is best and best.count == 1:
+        return next((level for level in side.each_level() if level is not best), None)
+    return best
+
+
+def _unwelcome(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
     """Orders that may rest: not too many of them, and none that takes if it must not."""
     count, limit = len(order.trader.open_orders), market.definition.max_open_orders
+    if leaving is not None:
+        count -= 1
     if count >= limit:
         return _filter_failure(MAX_ORDERS, "", count, limit)
-    return _would_take(market, order) if order.post_only else None
+    return _would_take(market, order, leaving) if order.post_only else None
 
 
-def _would_take(market: LiveMarket, order: Order) -> Rejected | None:
-    best = market.book.opposite(order.side).best
+def _would_take(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
+    best = _best(market, order, leaving)
     if best is not None and _reaches(order, best.price):
         return Rejected(codes.ORDER_REJECTED, "WOULD_TAKE", "price", order.price, best.price)
     return None
 
 
-def _unfunded(market: LiveMarket, order: Order) -> Rejected | None:
+def _unfunded(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
     if order.side == BUY:
         order.held = order.quote_quantity or order.worst_cost()
         available = order.trader.quote.available
     else:
         order.held = order.quantity * market.lot
         available = order.trader.base.available
+    if leaving is not None and leaving.side == order.side:
+        available += leaving.held
     if order.held > available:
         return Rejected(codes.ORDER_REJECTED, "INSUFFICIENT_BALANCE", "", order.held, available)
     return None
 
 
-def _unfillable(market: LiveMarket, order: Order) -> Rejected | None:
+def _unfillable(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
     """FOK: all of it would have to trade at once. Summaries tell, until its own account's orders are in the way."""
-    own = _own_lots(order)
+    own = _own_lots(order, leaving)
     lots = 0
     for level in market.book.opposite(order.side).each_level():
         if not _reaches(order, level.price):
             break
         mine = own.get(level.price, 0)
         if mine and order.self_trade != EXPIRE_MAKER:
-            lots += level.ahead_of(order.trader)
+            lots += level.ahead_of(order.trader, leaving)
             break
         lots += level.quantity - mine
+        if leaving is not None and leaving.level is level:
+            lots -= leaving.quantity - leaving.executed
         if lots >= order.quantity:
             break
     if lots >= order.quantity:
@@ -246,12 +264,12 @@ def _unfillable(market: LiveMarket, order: Order) -> Rejected | None:
     return Rejected(codes.ORDER_REJECTED, "FOK_UNFILLABLE", "quantity", order.quantity, lots)
 
 
-def _own_lots(order: Order) -> dict[int, int]:
+def _own_lots(order: Order, leaving: Order | None) -> dict[int, int]:
     """What the order's account has open on the other side and must not trade with, by price."""
     own: dict[int, int] = {}
     if order.self_trade != NONE:
         for mine in order.trader.open_orders.values():
-            if mine.side != order.side:
+            if mine.side != order.side and mine is not leaving:
                 own[mine.price] = own.get(mine.price, 0) + mine.quantity - mine.executed
     return own
 

@@ -87,6 +87,18 @@ class AmendOrder(_Command, frozen=True, tag=4):
 
 
 @final
+class ReplaceOrder(_Command, frozen=True, tag=5):
+    """Cancel one open order, by either id (order_id 0: by client_order_id), and place another; or neither.
+
+    The order is of the account and in the market of the new one, which also says who asks and when.
+    """
+
+    order_id: int
+    client_order_id: str
+    order: PlaceOrder
+
+
+@final
 class Tick(_Command, frozen=True, tag=16):
     """Time passes: whatever is due by now falls due. The first command after every start."""
 
@@ -131,4 +143,4 @@ class CreditDeposit(_Command, frozen=True, tag=48):
 
 TradingCommand = PlaceOrder | CancelOrder | CancelAll | AmendOrder
 Definition = DefineAsset | DefineMarket | DefineAccount | DefineKey
-Command = TradingCommand | Tick | Definition | CreditDeposit
+Command = TradingCommand | ReplaceOrder | Tick | Definition | CreditDeposit

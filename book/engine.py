@@ -30,6 +30,7 @@ from book.commands import (
     DefineMarket,
     Definition,
     PlaceOrder,
+    ReplaceOrder,
     Tick,
     TradingCommand,
 )
@@ -81,7 +82,7 @@ MAX_DEPTH: Final = 5_000
 
 _NS_PER_MS: Final = 1_000_000
 
-SeldomCommand = CancelAll | AmendOrder | CreditDeposit | Tick | Definition
+SeldomCommand = CancelAll | AmendOrder | ReplaceOrder | CreditDeposit | Tick | Definition
 
 COMPILED: Final = not __file__.endswith(".py")  # mypyc leaves a shared library in the module's place
 
@@ -137,13 +138,15 @@ class Engine:
             return self._cancel_all(command, effects)
         if type(command) is AmendOrder:
             return self._amend(command, effects)
+        if type(command) is ReplaceOrder:
+            return self._place(place_fields(command.order), effects, command)
         if type(command) is CreditDeposit:
             return self._credit(command, seq, effects)
         if type(command) is Tick:
             return None
         return self._define(command, effects)
 
-    def _place(self, fields: PlaceFields, effects: Effects) -> Rejected | None:
+    def _place(self, fields: PlaceFields, effects: Effects, replacing: ReplaceOrder | None = None) -> Rejected | None:
         # fmt: off  # one line per thought, not per name
         (
             number,
@@ -169,6 +172,11 @@ class Engine:
         market = self._markets.get(symbol)
         if market is None:
             return _UNKNOWN_SYMBOL
+        leaving: Order | None = None
+        if replacing is not None:
+            leaving = self._find(account, symbol, replacing.order_id, replacing.client_order_id)
+            if leaving is None:
+                return _UNKNOWN_ORDER
         order = Order(
             market.trader(account),
             side,
@@ -183,9 +191,11 @@ class Engine:
             session,
             effects.time_ns,
         )
-        refused = refusal(market, order)
+        refused = refusal(market, order, leaving)
         if refused is not None:
             return refused
+        if leaving is not None:
+            market.cancel(leaving, CANCELED, effects)
         order.order_id = self._last_order_id = self._last_order_id + 1
         order.client_order_id = account.client_order_ids.claim(client_order_id, order.order_id)
         enter(market, order, effects)

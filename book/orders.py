@@ -248,12 +248,13 @@ class PriceLevel:
             order = order.behind
         return queue
 
-    def ahead_of(self, trader: Trader) -> int:
-        """The lots that stand before this trader's first order; all of them if it has none here."""
+    def ahead_of(self, trader: Trader, leaving: Order | None = None) -> int:
+        """The lots that stand before this trader's first order, as if `leaving` were gone; all if it has none here."""
         lots = 0
         order = self.first
-        while order is not None and order.trader is not trader:
-            lots += order.quantity - order.executed
+        while order is not None and (order.trader is not trader or order is leaving):
+            if order is not leaving:
+                lots += order.quantity - order.executed
             order = order.behind
         return lots
 

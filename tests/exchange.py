@@ -15,6 +15,7 @@ from book.commands import (
     DefineKey,
     DefineMarket,
     PlaceOrder,
+    ReplaceOrder,
 )
 from book.definitions import Account, Asset, Key, Market
 from book.engine import Engine
@@ -172,6 +173,11 @@ def amend(account: int, order_id: int, quantity: int = 0, price: int = 0, **more
     """The amendment of one order; 0 leaves a number as it is."""
     command = AmendOrder(account, 0, 0, SYMBOL, order_id, "", quantity, price)
     return msgspec.structs.replace(command, **more)
+
+
+def replace(order_id: int, order: PlaceOrder, client_order_id: str = "") -> ReplaceOrder:
+    """The order in place of another one of its account."""
+    return ReplaceOrder(order_id, client_order_id, order)
 
 
 def cancel_all(account: int, symbol: str = "") -> CancelAll:

@@ -113,6 +113,15 @@ def test_every_method_is_read_with_its_parameters() -> None:
             b'{"method":"order.amend","params":{"symbol":"BTC-USDT","orderId":5,"newQty":"1","newPrice":"2.5"}}',
         ),
         (
+            wire.OrderCancelReplace(
+                params=wire.CancelReplaceParams("X", "BUY", "LIMIT", "1", price="2", cancel_order_id=5)
+            ),
+            (
+                b'{"method":"order.cancelReplace","params":{"symbol":"X","side":"BUY","type":"LIMIT","quantity":"1",'
+                b'"price":"2","cancelOrderId":5}}'
+            ),
+        ),
+        (
             wire.OrderStatus(params=wire.StatusParams("BTC-USDT", client_order_id="a")),
             b'{"method":"order.status","params":{"symbol":"BTC-USDT","clientOrderId":"a"}}',
         ),

@@ -8,7 +8,7 @@ from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
 from actors.reading import read
 from actors.requests import Outcome
 from book import codes, queries
-from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder
+from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
 from book.definitions import Asset
 from book.events import OrderReduced, Rejected
 from book.queries import DirectoryView
@@ -187,6 +187,28 @@ def test_an_amendment_that_is_refused_says_why_in_its_own_words(command: AmendOr
     exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, IOC, 5_000, 5_000_000))
     status, said = error(exchange, AMEND, exchange.outcome(command))
     assert (status, said["code"], said["msg"]) == (400, code, sentence)
+
+
+def test_a_replacement_shows_the_order_that_left_and_what_became_of_the_new_one() -> None:
+    """Each in the shape it has elsewhere."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000))
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 10_000, 4_000_000, client_order_id="b-1"))
+    order = PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 20_000, 5_000_000, client_order_id="b-2")
+    new = {"symbol": "BTC-USDT", "side": "BUY", "type": "LIMIT", "quantity": "2", "price": "50000"}
+    asked = request("order.cancelReplace", cancelOrderId=2, **new)
+    assert line(exchange, asked, exchange.outcome(ReplaceOrder(2, "", order))) == (
+        '{"id":1,"status":200,"result":{"canceled":{"orderId":2,"clientOrderId":"b-1","symbol":"BTC-USDT",'
+        '"side":"BUY","type":"LIMIT","timeInForce":"GTC","price":"40000.00","origQty":"1.0000","executedQty":"0.0000",'
+        f'"cumQuoteQty":"0.000000","status":"CANCELED","time":{EPOCH_MS},"updateTime":{EPOCH_MS}}},'
+        '"placed":{"orderId":3,"clientOrderId":"b-2","symbol":"BTC-USDT","status":"PARTIALLY_FILLED",'
+        '"executedQty":"1.0000","cumQuoteQty":"50000.000000","fills":[{"price":"50000.00","qty":"1.0000",'
+        f'"fee":"100.000000","feeAsset":"USDT","tradeId":1}}],"transactTime":{EPOCH_MS},"seq":{exchange.seq}}}}}}}'
+    )
+    _, said = error(exchange, asked, exchange.outcome(ReplaceOrder(9, "", order)))
+    assert (said["code"], said["reason"]) == (codes.CANCEL_REJECTED, "UNKNOWN_ORDER")
+    _, said = error(exchange, asked, exchange.outcome(ReplaceOrder(3, "", order)))
+    assert (said["reason"], said["orderId"]) == ("DUPLICATE_CLIENT_ORDER_ID", 3)
 
 
 def test_cancelling_all_says_how_many() -> None:
