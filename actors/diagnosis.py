@@ -126,7 +126,7 @@ def _check_params(name: str, parameters: dict[str, _Parameter], params: dict[str
     for given in params:
         if given in parameters:
             continue
-        if name == "order.place" and given in _OTHER_TYPES:
+        if name in {"order.place", "order.cancelReplace"} and given in _OTHER_TYPES:
             raise RefusedError(INVALID_PARAMETER, f"{given} is for order types that there are not yet")
         known = ", ".join(parameters) or "none"
         raise RefusedError(UNKNOWN_PARAM, f"params hold something unknown; {name} takes {known}")

@@ -21,13 +21,14 @@ from book.codes import (
     BAD_SYMBOL,
     BAD_TIF,
     BAD_TYPE,
+    CANCEL_REJECTED,
     FILTER_FAILURE,
     INVALID_PARAMETER,
     MANDATORY_PARAM,
     REJECTED_KEY,
     UNAUTHORIZED,
 )
-from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
 from book.decimals import NotADecimal, TooPrecise
 from book.market import OffGrid
 from book.terms import (
@@ -73,6 +74,8 @@ _SELF_TRADE_MODES: Final = _by_name(SELF_TRADE_MODES, MARKET_DEFAULT)
 _NEEDED_PERMISSION: Final[dict[type, int]] = {
     wire.OrderPlace: TRADE,
     wire.OrderCancel: TRADE,
+    wire.OrderAmend: TRADE,
+    wire.OrderCancelReplace: TRADE,
     wire.CancelAll: TRADE,
     wire.OrderStatus: READ,
     wire.OpenOrders: READ,
@@ -102,6 +105,8 @@ class Intake:
         self.makers = {
             wire.OrderPlace: self._place,
             wire.OrderCancel: self._cancel,
+            wire.OrderAmend: self._amend,
+            wire.OrderCancelReplace: self._replace,
             wire.CancelAll: self._cancel_all,
             wire.OrderStatus: self._order_status,
             wire.OpenOrders: self._open_orders,
@@ -116,7 +121,7 @@ class Intake:
             elif not identity.permissions & permission:
                 self.makers[kind] = _refusing(permission)
 
-    def _place(self, request: wire.OrderPlace) -> PlaceOrder:
+    def _place(self, request: wire.OrderPlace | wire.OrderCancelReplace) -> PlaceOrder:
         params = request.params
         try:
             venue = self._venues[params.symbol]
@@ -162,6 +167,32 @@ class Intake:
             params.timestamp,
             params.recv_window,
         )
+
+    def _amend(self, request: wire.OrderAmend) -> AmendOrder:
+        params = request.params
+        venue = self._venues.get(params.symbol)
+        if venue is None:
+            _refuse_symbol()
+        _check_one_id(params.order_id, params.client_order_id)
+        if not params.new_qty and not params.new_price:
+            raise RefusedError(MANDATORY_PARAM, "newQty is missing: it, newPrice or both say what is to change")
+        return AmendOrder(
+            self._account,
+            self._key,
+            self._session,
+            params.symbol,
+            params.order_id,
+            params.client_order_id,
+            _new_quantity(venue, params.new_qty) if params.new_qty else 0,
+            _new_price(venue, params.new_price) if params.new_price else 0,
+            params.timestamp,
+            params.recv_window,
+        )
+
+    def _replace(self, request: wire.OrderCancelReplace) -> ReplaceOrder:
+        params = request.params
+        _check_one_id(params.cancel_order_id, params.cancel_client_order_id, "cancelOrderId", "cancelClientOrderId")
+        return ReplaceOrder(params.cancel_order_id, params.cancel_client_order_id, self._place(request))
 
     def _cancel_all(self, request: wire.CancelAll) -> CancelAll:
         params = request.params
@@ -257,47 +288,65 @@ def _check_market(params: wire.PlaceParams, side: int, time_in_force: int) -> No
         raise RefusedError(MANDATORY_PARAM, "quantity is missing: a MARKET order needs it, or quoteOrderQty")
 
 
-def _check_client_order_id(text: str) -> None:
+def _check_client_order_id(text: str, name: str = "clientOrderId") -> None:
     if not is_client_order_id(text):
-        raise RefusedError(INVALID_PARAMETER, f"clientOrderId must be {wire.CLIENT_ORDER_ID_WORDS}")
+        raise RefusedError(INVALID_PARAMETER, f"{name} must be {wire.CLIENT_ORDER_ID_WORDS}")
 
 
-def _check_one_id(order_id: int, client_order_id: str) -> None:
+def _check_one_id(
+    order_id: int, client_order_id: str, name: str = "orderId", client_name: str = "clientOrderId"
+) -> None:
     if client_order_id:
         if order_id:
-            raise RefusedError(INVALID_PARAMETER, "orderId and clientOrderId do not go together")
-        _check_client_order_id(client_order_id)
+            raise RefusedError(INVALID_PARAMETER, f"{name} and {client_name} do not go together")
+        _check_client_order_id(client_order_id, client_name)
     elif not order_id:
-        raise RefusedError(MANDATORY_PARAM, "orderId is missing: the order's, or its clientOrderId")
+        raise RefusedError(MANDATORY_PARAM, f"{name} is missing: the order's, or its {client_name}")
 
 
-def _quantity(venue: Venue, text: str) -> int:
+def _new_quantity(venue: Venue, text: str) -> int:
+    lots = _quantity(venue, text, "newQty")
+    if lots == 0:  # in the command a zero is 'not given'
+        raise RefusedError(
+            CANCEL_REJECTED, "newQty is the new total, and has to be more than was executed", reason="ALREADY_EXECUTED"
+        )
+    return lots
+
+
+def _new_price(venue: Venue, text: str) -> int:
+    ticks = _price(venue, text, "newPrice")
+    if ticks == 0:  # as above
+        raise RefusedError(FILTER_FAILURE, f"newPrice must be {venue.grid.tick_text} or more", reason="PRICE_FILTER")
+    return ticks
+
+
+def _quantity(venue: Venue, text: str, name: str = "quantity") -> int:
     try:
         return venue.parse_quantity(text)
     except NotADecimal:
-        _refuse_number("quantity")
+        _refuse_number(name)
     except TooPrecise:
         raise RefusedError(
-            BAD_PRECISION, f"quantity has more than the {venue.grid.base.scale} decimals of {venue.grid.base.name}"
+            BAD_PRECISION, f"{name} has more than the {venue.grid.base.scale} decimals of {venue.grid.base.name}"
         ) from None
     except OffGrid:
         raise RefusedError(
-            FILTER_FAILURE, f"quantity must be a multiple of {venue.grid.lot_text}", reason="LOT_SIZE"
+            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.lot_text}", reason="LOT_SIZE"
         ) from None
 
 
-def _price(venue: Venue, text: str) -> int:
+def _price(venue: Venue, text: str, name: str = "price") -> int:
     try:
         return venue.parse_price(text)
     except NotADecimal:
-        _refuse_number("price")
+        _refuse_number(name)
     except TooPrecise:
         raise RefusedError(
-            BAD_PRECISION, f"price has too many decimals; it goes in steps of {venue.grid.tick_text}"
+            BAD_PRECISION, f"{name} has too many decimals; it goes in steps of {venue.grid.tick_text}"
         ) from None
     except OffGrid:
         raise RefusedError(
-            FILTER_FAILURE, f"price must be a multiple of {venue.grid.tick_text}", reason="PRICE_FILTER"
+            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.tick_text}", reason="PRICE_FILTER"
         ) from None
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from actors.requests import Request
-from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
 
 CAPACITY: Final = 10_000
 
@@ -37,7 +37,13 @@ class Quarantine:
 
 def _fingerprint(request: Request) -> bytes:
     if isinstance(request, PlaceOrder):
-        request = msgspec.structs.replace(request, session=0, key=0, timestamp=0, client_order_id="")
-    elif isinstance(request, CancelOrder | CancelAll):
+        request = _without_circumstances(request)
+    elif isinstance(request, ReplaceOrder):
+        request = msgspec.structs.replace(request, order=_without_circumstances(request.order))
+    elif isinstance(request, CancelOrder | CancelAll | AmendOrder):
         request = msgspec.structs.replace(request, session=0, key=0, timestamp=0)
     return type(request).__name__.encode() + msgspec.msgpack.encode(request)
+
+
+def _without_circumstances(order: PlaceOrder) -> PlaceOrder:
+    return msgspec.structs.replace(order, session=0, key=0, timestamp=0, client_order_id="")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from actors import wire
 from actors.directory import Directory, Venue
@@ -18,7 +19,7 @@ from actors.requests import Done, Outcome
 from actors.wire import Refusal, Reply, refusal
 from book import codes
 from book.decimals import format_units
-from book.events import OrderAccepted, OrderClosed, OrderView, Rejected, Trade
+from book.events import Event, OrderAccepted, OrderAmended, OrderClosed, OrderReduced, OrderView, Rejected, Trade
 from book.market import Grid
 from book.queries import Balance, DepthView, DirectoryView
 from book.terms import (
@@ -47,6 +48,8 @@ class Replies:
         self._makers: dict[type, Callable[[Any, Any], Reply]] = {
             wire.OrderPlace: self._placed,
             wire.OrderCancel: self._canceled,
+            wire.OrderAmend: self._amended,
+            wire.OrderCancelReplace: self._replaced,
             wire.OrderStatus: self._order_status,
             wire.OpenOrders: self._open_orders,
             wire.CancelAll: _canceled_all,
@@ -66,10 +69,13 @@ class Replies:
     # ---------------------------------------------------------------------------------------------------------- orders
 
     def _placed(self, request: wire.OrderPlace, done: Done) -> Reply:
+        return Reply(request.id, 200, self._placement(done, done.events))
+
+    def _placement(self, done: Done, events: list[Event]) -> wire.Placed:
         executed = executed_quote = 0
         status = NEW
         fills: list[wire.Fill] = []
-        for event in done.events:
+        for event in events:
             if type(event) is OrderAccepted:
                 accepted: OrderView = event.order
                 venue = self._venues[accepted.symbol]
@@ -80,25 +86,42 @@ class Replies:
                 fills.append(_fill(venue, event))
             elif type(event) is OrderClosed and event.order.order_id == accepted.order_id:
                 status = event.order.status
-        return Reply(
-            request.id,
-            200,
-            wire.Placed(
-                accepted.order_id,
-                accepted.client_order_id,
-                accepted.symbol,
-                ORDER_STATES[status],
-                venue.format_quantity(executed),
-                venue.format_amount(executed_quote),
-                fills,
-                done.time_ns // _NS_PER_MS,
-                done.seq,
-            ),
+        return wire.Placed(
+            accepted.order_id,
+            accepted.client_order_id,
+            accepted.symbol,
+            ORDER_STATES[status],
+            venue.format_quantity(executed),
+            venue.format_amount(executed_quote),
+            fills,
+            done.time_ns // _NS_PER_MS,
+            done.seq,
         )
 
     def _canceled(self, request: wire.OrderCancel, done: Done) -> Reply:
         closed: OrderView = next(event.order for event in done.events if type(event) is OrderClosed)
         return Reply(request.id, 200, self._order(closed))
+
+    def _replaced(self, request: wire.OrderCancelReplace, done: Done) -> Reply:
+        closed, *entered = done.events
+        if type(closed) is not OrderClosed:
+            raise AssertionError(f"an order was replaced, and first came {closed!r}")
+        return Reply(request.id, 200, wire.Replaced(self._order(closed.order), self._placement(done, entered)))
+
+    def _amended(self, request: wire.OrderAmend, done: Done) -> Reply:
+        for event in done.events:
+            if type(event) is OrderAmended:
+                order: OrderView = event.order
+            elif type(event) is Trade:
+                order = replace(
+                    order,
+                    executed=order.executed + event.quantity,
+                    executed_quote=order.executed_quote + event.notional,
+                    status=PARTIALLY_FILLED,
+                )
+            elif isinstance(event, OrderReduced | OrderClosed) and event.order.order_id == order.order_id:
+                order = event.order
+        return Reply(request.id, 200, self._order(order))
 
     def _order_status(self, request: wire.OrderStatus, order: OrderView) -> Reply:
         return Reply(request.id, 200, self._order(order))
@@ -203,6 +226,8 @@ def _symbol(grid: Grid, state: int) -> wire.SymbolInfo:
 
 _WIRE_NAMES: Final = {
     "client_order_id": "clientOrderId",
+    "new_price": "newPrice",
+    "new_quantity": "newQty",
     "order_id": "orderId",
     "post_only": "postOnly",
     "quote_quantity": "quoteOrderQty",
@@ -223,6 +248,7 @@ _SENTENCES: Final = {
     "WOULD_TAKE": "a postOnly order at {value} would take from the order at {limit}",
     "NO_LIQUIDITY": "there is nobody to trade with",
     "FOK_UNFILLABLE": "only {limit} of {value} would be filled at once",
+    "ALREADY_EXECUTED": "newQty {value} is the new total, and {limit} were executed already",
     "MARKET_CLOSED": "the market does not take this order now",
     "ACCOUNT_FROZEN": "the account is frozen",
     "UNKNOWN_KEY": "there is no such key",
@@ -243,12 +269,14 @@ def _units(grid: Grid | None, rejected: Rejected, request: wire.Request) -> Call
     if grid is None:
         return str
     if rejected.reason == "INSUFFICIENT_BALANCE":
-        buys = isinstance(request, wire.OrderPlace) and request.params.side == "BUY"
+        buys = rejected.field == "quote" or getattr(request.params, "side", "") == "BUY"
         asset = grid.quote if buys else grid.base
         return lambda units: f"{format_units(units, asset.scale)} {asset.name}"
     by_field: Mapping[str, Callable[[int], str]] = {
         "price": grid.format_price,
+        "new_price": grid.format_price,
         "quantity": grid.format_quantity,
+        "new_quantity": grid.format_quantity,
         "quote_quantity": grid.format_amount,
         "notional": grid.format_amount,
     }

@@ -16,7 +16,7 @@ from actors.handoff import Handoff
 from actors.mailbox import Busy, Faulted
 from actors.quarantine import Quarantine
 from actors.requests import Batch, Done, Outcome, Request
-from book.commands import Command, PlaceOrder, Tick
+from book.commands import AmendOrder, Command, PlaceOrder, ReplaceOrder, Tick
 from book.engine import Engine
 from book.events import Event, Rejected
 from book.queries import Directory as DirectoryQuery
@@ -25,6 +25,8 @@ from persistence import codec
 from persistence.exits import Exit
 
 _COMMANDS: Final = frozenset(get_args(Command))
+# What a log without room for new orders does not take: a cancel makes room in the books, these take some.
+_ORDERS: Final[frozenset[type]] = frozenset({PlaceOrder, AmendOrder, ReplaceOrder})
 _IN_PLACE: Final = frozenset({"ALREADY_DEFINED", "DUPLICATE_DEPOSIT"})
 
 _log = structlog.get_logger("matching")
@@ -83,7 +85,7 @@ class Sequencer:
         return self._handoff(first_seq, time_ns, [])
 
     def work(self, batches: Sequence[Batch], *, accept_orders: bool) -> Handoff:
-        """Work off the batches; with `accept_orders` false, what would add an order is answered busy."""
+        """Work off the batches; with `accept_orders` false, what adds or changes an order is answered busy."""
         time_ns = self._clock.now()
         first_seq = self._next_seq
         answers: list[tuple[Batch, list[Outcome]]] = []
@@ -97,7 +99,7 @@ class Sequencer:
             return Busy("matching restarts; this was not applied")
         if self._quarantine and request in self._quarantine:
             return Faulted("this request failed the engine before and is refused until the next release")
-        if not accept_orders and type(request) is PlaceOrder:
+        if not accept_orders and type(request) in _ORDERS:
             return Busy("the request log has no room for new orders; cancels are accepted")
         try:
             if type(request) in _COMMANDS:

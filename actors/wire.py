@@ -103,12 +103,31 @@ class PlaceParams(_Params, frozen=True):
     recv_window: RecvWindow = DEFAULT_RECV_WINDOW_MS
 
 
+class CancelReplaceParams(PlaceParams, frozen=True):
+    """A new order, and the one that it takes the place of, by either id."""
+
+    cancel_order_id: OrderId = 0
+    cancel_client_order_id: ClientOrderId = ""
+
+
 class CancelParams(_Params, frozen=True):
     """One order, by either id."""
 
     symbol: Symbol
     order_id: OrderId = 0
     client_order_id: ClientOrderId = ""
+    timestamp: Timestamp = 0
+    recv_window: RecvWindow = DEFAULT_RECV_WINDOW_MS
+
+
+class AmendParams(_Params, frozen=True):
+    """One order, by either id, and what it is to want from now on."""
+
+    symbol: Symbol
+    order_id: OrderId = 0
+    client_order_id: ClientOrderId = ""
+    new_qty: Number = ""  # the new total, with what was executed
+    new_price: Number = ""
     timestamp: Timestamp = 0
     recv_window: RecvWindow = DEFAULT_RECV_WINDOW_MS
 
@@ -201,6 +220,18 @@ class OrderCancel(_Request, frozen=True, tag="order.cancel"):
     params: CancelParams
 
 
+class OrderAmend(_Request, frozen=True, tag="order.amend"):
+    """Change an order."""
+
+    params: AmendParams
+
+
+class OrderCancelReplace(_Request, frozen=True, tag="order.cancelReplace"):
+    """Cancel an order and enter another, or neither."""
+
+    params: CancelReplaceParams
+
+
 class OrderStatus(_Request, frozen=True, tag="order.status"):
     """How does an order stand?"""
 
@@ -244,6 +275,8 @@ Request = (
     | Logout
     | OrderPlace
     | OrderCancel
+    | OrderAmend
+    | OrderCancelReplace
     | OrderStatus
     | OpenOrders
     | CancelAll
@@ -381,6 +414,13 @@ class Order(_Result, frozen=True):
     status: str
     time: int
     update_time: int
+
+
+class Replaced(_Result, frozen=True):
+    """The order that was cancelled, as it ended, and what became of the new one."""
+
+    canceled: Order
+    placed: Placed
 
 
 class Orders(_Result, frozen=True):

@@ -68,6 +68,37 @@ class CancelAll(_Command, frozen=True, tag=3):
 
 
 @final
+class AmendOrder(_Command, frozen=True, tag=4):
+    """Change what one open order wants, by either id (order_id 0: by client_order_id); 0 leaves a number as it is.
+
+    A smaller quantity keeps the order's place in the queue; a larger one, or another price, enters it anew.
+    """
+
+    account: int
+    key: int
+    session: int
+    symbol: str
+    order_id: int = 0
+    client_order_id: str = ""
+    new_quantity: int = 0  # lots: the new total, with what was executed
+    new_price: int = 0  # ticks
+    timestamp: int = 0
+    recv_window: int = 5000
+
+
+@final
+class ReplaceOrder(_Command, frozen=True, tag=5):
+    """Cancel one open order, by either id (order_id 0: by client_order_id), and place another; or neither.
+
+    The order is of the account and in the market of the new one, which also says who asks and when.
+    """
+
+    order_id: int
+    client_order_id: str
+    order: PlaceOrder
+
+
+@final
 class Tick(_Command, frozen=True, tag=16):
     """Time passes: whatever is due by now falls due. The first command after every start."""
 
@@ -110,8 +141,6 @@ class CreditDeposit(_Command, frozen=True, tag=48):
     amount: int  # engine units of the asset
 
 
-TradingCommand = PlaceOrder | CancelOrder | CancelAll
+TradingCommand = PlaceOrder | CancelOrder | CancelAll | AmendOrder
 Definition = DefineAsset | DefineMarket | DefineAccount | DefineKey
-Command = (
-    PlaceOrder | CancelOrder | CancelAll | Tick | DefineAsset | DefineMarket | DefineAccount | DefineKey | CreditDeposit
-)
+Command = TradingCommand | ReplaceOrder | Tick | Definition | CreditDeposit

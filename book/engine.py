@@ -16,9 +16,10 @@ from typing import Final
 
 from book import codes
 from book.accounts import AccountState
-from book.admission import refusal
+from book.admission import amendment_refusal, refusal
 from book.audit import check_accounts, check_ledger, check_market
 from book.commands import (
+    AmendOrder,
     CancelAll,
     CancelOrder,
     Command,
@@ -29,7 +30,9 @@ from book.commands import (
     DefineMarket,
     Definition,
     PlaceOrder,
+    ReplaceOrder,
     Tick,
+    TradingCommand,
 )
 from book.definitions import Market
 from book.deposits import Deposits
@@ -68,7 +71,7 @@ from book.queries import (
 )
 from book.registry import Registry
 from book.terms import CANCELED, MAX_INT, TRADE
-from book.trading import enter
+from book.trading import amend, enter
 
 # Grows with every change of what the same commands lead to; a log made by a newer engine is refused.
 ENGINE_VERSION: Final = 1
@@ -79,7 +82,7 @@ MAX_DEPTH: Final = 5_000
 
 _NS_PER_MS: Final = 1_000_000
 
-SeldomCommand = CancelAll | CreditDeposit | Tick | Definition
+SeldomCommand = CancelAll | AmendOrder | ReplaceOrder | CreditDeposit | Tick | Definition
 
 COMPILED: Final = not __file__.endswith(".py")  # mypyc leaves a shared library in the module's place
 
@@ -133,13 +136,17 @@ class Engine:
     def _apply_seldom(self, command: SeldomCommand, seq: int, effects: Effects) -> Rejected | None:
         if type(command) is CancelAll:
             return self._cancel_all(command, effects)
+        if type(command) is AmendOrder:
+            return self._amend(command, effects)
+        if type(command) is ReplaceOrder:
+            return self._place(place_fields(command.order), effects, command)
         if type(command) is CreditDeposit:
             return self._credit(command, seq, effects)
         if type(command) is Tick:
             return None
         return self._define(command, effects)
 
-    def _place(self, fields: PlaceFields, effects: Effects) -> Rejected | None:
+    def _place(self, fields: PlaceFields, effects: Effects, replacing: ReplaceOrder | None = None) -> Rejected | None:
         # fmt: off  # one line per thought, not per name
         (
             number,
@@ -165,6 +172,11 @@ class Engine:
         market = self._markets.get(symbol)
         if market is None:
             return _UNKNOWN_SYMBOL
+        leaving: Order | None = None
+        if replacing is not None:
+            leaving = self._find(account, symbol, replacing.order_id, replacing.client_order_id)
+            if leaving is None:
+                return _UNKNOWN_ORDER
         order = Order(
             market.trader(account),
             side,
@@ -179,9 +191,11 @@ class Engine:
             session,
             effects.time_ns,
         )
-        refused = refusal(market, order)
+        refused = refusal(market, order, leaving)
         if refused is not None:
             return refused
+        if leaving is not None:
+            market.cancel(leaving, CANCELED, effects)
         order.order_id = self._last_order_id = self._last_order_id + 1
         order.client_order_id = account.client_order_ids.claim(client_order_id, order.order_id)
         enter(market, order, effects)
@@ -196,14 +210,12 @@ class Engine:
             return _UNKNOWN_SYMBOL
         order = self._find(account, symbol, order_id, client_order_id)
         if order is None:
-            return Rejected(codes.CANCEL_REJECTED, "UNKNOWN_ORDER")
+            return _UNKNOWN_ORDER
         self._markets[symbol].cancel(order, CANCELED, effects)
         return None
 
     def _cancel_all(self, command: CancelAll, effects: Effects) -> Rejected | None:
-        account = self._authorise(
-            command.account, command.key, command.session, command.timestamp, command.recv_window, effects.time_ns
-        )
+        account = self._authorise_command(command, effects)
         if not isinstance(account, AccountState):
             return account
         if command.symbol and command.symbol not in self._markets:
@@ -211,6 +223,28 @@ class Engine:
         for order in self._open_orders(account, command.symbol):
             self._markets[order.trader.symbol].cancel(order, CANCELED, effects)
         return None
+
+    def _amend(self, command: AmendOrder, effects: Effects) -> Rejected | None:
+        account = self._authorise_command(command, effects)
+        if not isinstance(account, AccountState):
+            return account
+        market = self._markets.get(command.symbol)
+        if market is None:
+            return _UNKNOWN_SYMBOL
+        order = self._find(account, command.symbol, command.order_id, command.client_order_id)
+        if order is None:
+            return _UNKNOWN_ORDER
+        amended = order.amended(command.new_quantity or order.quantity, command.new_price or order.price)
+        refused = amendment_refusal(market, order, amended)
+        if refused is not None:
+            return refused
+        amend(market, order, amended, effects)
+        return None
+
+    def _authorise_command(self, command: TradingCommand, effects: Effects) -> AccountState | Rejected:
+        return self._authorise(
+            command.account, command.key, command.session, command.timestamp, command.recv_window, effects.time_ns
+        )
 
     def _authorise(  # noqa: PLR0911, PLR0917 -- one rule, one answer; on the hot path, where keywords cost
         self, number: int, key_number: int, session: int, timestamp: int, recv_window: int, time_ns: int
@@ -453,6 +487,7 @@ class Engine:
 
 
 _UNKNOWN_SYMBOL: Final = Rejected(codes.BAD_SYMBOL, "", "symbol")
+_UNKNOWN_ORDER: Final = Rejected(codes.CANCEL_REJECTED, "UNKNOWN_ORDER")
 _NO_SUCH_ORDER: Final = Rejected(codes.NO_SUCH_ORDER, "UNKNOWN_ORDER")
 
 

@@ -71,6 +71,12 @@ class OrderClosed(_Event, frozen=True, tag=4):
     order: OrderView
 
 
+class OrderAmended(_Event, frozen=True, tag=5):
+    """An open order has a new quantity or price. Its fills and its end, if any, are the next events."""
+
+    order: OrderView
+
+
 class AssetDefined(_Event, frozen=True, tag=32):
     """An asset is known from now on."""
 
@@ -110,6 +116,7 @@ Event = (
     | Trade
     | OrderReduced
     | OrderClosed
+    | OrderAmended
     | AssetDefined
     | MarketDefined
     | AccountDefined

@@ -85,6 +85,33 @@ class Order:
         self.before: Order | None = None
         self.behind: Order | None = None
 
+    def amended(self, quantity: int, price: int) -> "Order":
+        """The order as it would be with another quantity and price, and otherwise the same; it is on no book."""
+        order = Order(
+            self.trader,
+            self.side,
+            self.type,
+            self.time_in_force,
+            price,
+            quantity,
+            self.quote_quantity,
+            self.post_only,
+            self.client_order_id,
+            self.self_trade,
+            self.session,
+            self.created_ns,
+        )
+        order.executed = self.executed
+        order.executed_quote = self.executed_quote
+        order.maker_rate = self.maker_rate
+        order.taker_rate = self.taker_rate
+        order.ahead = self.ahead
+        return order
+
+    def stands_behind(self, before: "Order") -> bool:
+        """Whether this, an amendment of `before`, has lost its place: who wants less at the same price keeps it."""
+        return self.price != before.price or self.quantity > before.quantity
+
     def charge(self, notional: int, rate: int) -> int:
         """The order's fee for one trade, counted against what it paid ahead; negative for a rebate."""
         units, self.ahead = fee(notional, rate, self.ahead)
@@ -221,12 +248,13 @@ class PriceLevel:
             order = order.behind
         return queue
 
-    def ahead_of(self, trader: Trader) -> int:
-        """The lots that stand before this trader's first order; all of them if it has none here."""
+    def ahead_of(self, trader: Trader, leaving: Order | None = None) -> int:
+        """The lots that stand before this trader's first order, as if `leaving` were gone; all if it has none here."""
         lots = 0
         order = self.first
-        while order is not None and order.trader is not trader:
-            lots += order.quantity - order.executed
+        while order is not None and (order.trader is not trader or order is leaving):
+            if order is not leaving:
+                lots += order.quantity - order.executed
             order = order.behind
         return lots
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import astuple, fields
 
 from book.commands import (
+    AmendOrder,
     CancelAll,
     CancelOrder,
     CreditDeposit,
@@ -18,6 +19,7 @@ from book.commands import (
     DefineKey,
     DefineMarket,
     PlaceOrder,
+    ReplaceOrder,
     Tick,
 )
 from book.definitions import Account, Asset, Key, Market
@@ -28,11 +30,11 @@ def _types(struct: type[Struct]) -> list[type]:
     return [field.type for field in fields(struct)]
 
 
-_DEFINITIONS: Final[dict[type, list[type]]] = {struct: _types(struct) for struct in (Asset, Market, Account, Key)}
+_INNER: Final[dict[type, list[type]]] = {struct: _types(struct) for struct in (Asset, Market, Account, Key, PlaceOrder)}
 _COMMANDS: Final[dict[type, list[type]]] = {
     struct: _types(struct)
     for struct in (
-        *(PlaceOrder, CancelOrder, CancelAll, Tick, CreditDeposit),
+        *(PlaceOrder, CancelOrder, CancelAll, AmendOrder, ReplaceOrder, Tick, CreditDeposit),
         *(DefineAsset, DefineMarket, DefineAccount, DefineKey),
     )
 }
@@ -92,5 +94,6 @@ def _check(message: Struct, known: dict[type, list[type]]) -> None:
         for field, value, kind in zip(message.__struct_fields__, values, expected, strict=True):
             if type(value) is not kind:
                 raise TypeError(f"{field} is of type {type(value).__name__}, not {kind.__name__}")
-    if len(values) == 1 and expected[0] in _DEFINITIONS:
-        _check(values[0], _DEFINITIONS)
+    for value, kind in zip(values, expected, strict=True):
+        if kind in _INNER:
+            _check(value, _INNER)

@@ -15,7 +15,7 @@ them, or both, ends as EXPIRED_IN_MATCH, or both shrink by what would have been 
 from typing import Final
 
 from book.effects import Effects
-from book.events import OrderAccepted, OrderReduced, Trade
+from book.events import OrderAccepted, OrderAmended, OrderReduced, Trade
 from book.ledger import hold, settle, transfer
 from book.live_market import LiveMarket
 from book.orders import Order, PriceLevel
@@ -41,6 +41,32 @@ def enter(market: LiveMarket, order: Order, effects: Effects) -> None:
     """The order takes effect. It has been judged (book.admission), so it says what to hold; and it has its id."""
     hold(market.paying(order), order.held)
     effects.events.append(OrderAccepted(order.view()))
+    _meet_the_book(market, order, effects)
+
+
+def amend(market: LiveMarket, order: Order, amended: Order, effects: Effects) -> None:
+    """The open order becomes what `amended` is, which has been judged (book.admission)."""
+    stands_behind = amended.stands_behind(order)
+    if stands_behind:
+        market.book.remove(order)
+    elif amended.quantity < order.quantity:
+        market.book.reduce(order, order.quantity - amended.quantity)
+    order.quantity = amended.quantity
+    order.price = order.bound = amended.price
+    order.unit_cost = amended.unit_cost
+    order.updated_ns = effects.time_ns
+    if amended.held > order.held:
+        hold(market.paying(order), amended.held - order.held)
+        order.held = amended.held
+    else:
+        market.give_back(order, order.held - amended.held)
+    effects.events.append(OrderAmended(order.view()))
+    if stands_behind:
+        _meet_the_book(market, order, effects)
+
+
+def _meet_the_book(market: LiveMarket, order: Order, effects: Effects) -> None:
+    """Trade what can be traded; what is left rests or ends."""
     end = _take(market, order, effects)
     if end == _OPEN:
         if order.time_in_force == GTC and order.type == LIMIT:

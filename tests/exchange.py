@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from book.commands import (
+    AmendOrder,
     CancelAll,
     CancelOrder,
     Command,
@@ -14,6 +15,7 @@ from book.commands import (
     DefineKey,
     DefineMarket,
     PlaceOrder,
+    ReplaceOrder,
 )
 from book.definitions import Account, Asset, Key, Market
 from book.engine import Engine
@@ -165,6 +167,17 @@ def spend(account: int, amount: int, **more: int | str | bool) -> PlaceOrder:
 def cancel(account: int, order_id: int, client_order_id: str = "") -> CancelOrder:
     """The cancel of one order."""
     return CancelOrder(account, 0, 0, SYMBOL, order_id, client_order_id)
+
+
+def amend(account: int, order_id: int, quantity: int = 0, price: int = 0, **more: int | str) -> AmendOrder:
+    """The amendment of one order; 0 leaves a number as it is."""
+    command = AmendOrder(account, 0, 0, SYMBOL, order_id, "", quantity, price)
+    return msgspec.structs.replace(command, **more)
+
+
+def replace(order_id: int, order: PlaceOrder, client_order_id: str = "") -> ReplaceOrder:
+    """The order in place of another one of its account."""
+    return ReplaceOrder(order_id, client_order_id, order)
 
 
 def cancel_all(account: int, symbol: str = "") -> CancelAll:

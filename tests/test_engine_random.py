@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from book.commands import (
+    AmendOrder,
     CancelAll,
     CancelOrder,
     Command,
@@ -18,7 +19,9 @@ from book.commands import (
     DefineKey,
     DefineMarket,
     PlaceOrder,
+    ReplaceOrder,
     Tick,
+    TradingCommand,
 )
 from book.definitions import Account, Asset, Key, Market
 from book.engine import Engine
@@ -82,8 +85,12 @@ def random_command(random: Random, now_ms: int) -> Command:
     if kind < 0.65:
         name = f"c-{random.randrange(60)}" if random.random() < 0.3 else ""
         command = msgspec.structs.replace(random_order(random), client_order_id=name)
-    elif kind < 0.85:
+    elif kind < 0.78:
         command = CancelOrder(random.randint(1, 4), 0, 0, SYMBOL, random.randrange(1, 200))
+    elif kind < 0.83:
+        command = random_amendment(random)
+    elif kind < 0.86:
+        command = ReplaceOrder(random.randrange(1, 200), "", random_order(random))
     elif kind < 0.88:
         command = CancelAll(random.randint(1, 4), 0, 0, random.choice(("", SYMBOL, "ETH-USDT")))
     elif kind < 0.93:
@@ -95,10 +102,18 @@ def random_command(random: Random, now_ms: int) -> Command:
         command = random.choice(opening())
     if command.__struct_fields__ and random.random() < 0.15:
         command = gone_wild(random, command)
-    if isinstance(command, PlaceOrder | CancelOrder | CancelAll) and random.random() < 0.1:
+    if isinstance(command, TradingCommand) and random.random() < 0.1:
         key = random.choice((command.account, 1, 5))
         command = msgspec.structs.replace(command, key=key, timestamp=now_ms - random.randint(-1_500, 6_000))
     return command
+
+
+def random_amendment(random: Random) -> AmendOrder:
+    """Another quantity, another price or both, of an order that may be there."""
+    quantity = random.choice((0, random.randint(1, 60)))
+    price = random.choice((0, 100 + random.randint(-8, 8)))
+    symbol = SYMBOL if random.random() < 0.7 else "ETH-USDT"
+    return AmendOrder(random.randint(1, 4), 0, 0, symbol, random.randrange(1, 200), "", quantity, price)
 
 
 def gone_wild(random: Random, command: Command) -> Command:
@@ -175,6 +190,37 @@ def test_an_engine_loaded_from_a_dump_goes_on_alike(seed: int) -> None:
         question = random_question(random)
         assert engine.query(question) == copied.query(question)
     assert engine.state_hash() == copied.state_hash()
+
+
+@pytest.mark.parametrize("seed", seeds(4, 100))
+def test_a_replacement_is_a_cancel_and_a_placement_or_nothing(seed: int) -> None:
+    """Whatever the order: the same refusal, or the same events and the same state, as the two one after the other."""
+    engine = Engine()
+    random = Random(seed)
+    replaced = refused = 0
+    for seq, (command, time_ns) in enumerate(history(seed + 2_000, count(900, 4_000))):
+        number = 2 * seq + 2
+        mine = [order for order in engine._orders.values() if random.random() < 0.2]
+        if mine and random.random() < 0.5:
+            leaving = random.choice(mine)
+            account, symbol = leaving.trader.account.number, leaving.trader.symbol
+            order = msgspec.structs.replace(random_order(random), account=account, symbol=symbol)
+            copied = Engine.load(engine.dump())
+            canceled = copied.apply(CancelOrder(account, 0, 0, symbol, leaving.order_id), number - 1, time_ns)
+            placed = copied.apply(order, number, time_ns)
+            outcome = engine.apply(ReplaceOrder(leaving.order_id, "", order), number, time_ns)
+            assert isinstance(canceled, list)
+            if isinstance(placed, Rejected):
+                refused += 1
+                assert outcome == placed
+            else:
+                replaced += 1
+                assert outcome == canceled + placed
+                assert engine.dump() == copied.dump()
+        else:
+            engine.apply(command, number, time_ns)
+        engine.check()
+    assert min(replaced, refused) > 20
 
 
 def random_question(random: Random) -> Query:

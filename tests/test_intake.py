@@ -14,13 +14,15 @@ from book.codes import (
     BAD_SYMBOL,
     BAD_TIF,
     BAD_TYPE,
+    CANCEL_REJECTED,
     FILTER_FAILURE,
     INVALID_PARAMETER,
     MANDATORY_PARAM,
     REJECTED_KEY,
     UNAUTHORIZED,
+    UNKNOWN_PARAM,
 )
-from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
 from book.terms import BUY, DECREMENT, FOK, GTC, IOC, LIMIT, MARKET, READ, SELL, TRADE
 from tests.clients import Exchange, place
 
@@ -84,6 +86,17 @@ def test_other_requests_carry_who_asks() -> None:
     assert ask_method("order.cancel", symbol="BTC-USDT", clientOrderId="x", timestamp=9, recvWindow=8) == CancelOrder(
         1, 11, 7, "BTC-USDT", 0, "x", 9, 8
     )
+    assert ask_method("order.amend", symbol="BTC-USDT", orderId=5, newQty="0.5") == AmendOrder(
+        1, 11, 7, "BTC-USDT", 5, "", 5_000
+    )
+    assert ask_method(
+        "order.amend", symbol="BTC-USDT", clientOrderId="x", newQty="1", newPrice="2", timestamp=9, recvWindow=8
+    ) == AmendOrder(1, 11, 7, "BTC-USDT", 0, "x", 10_000, 200, 9, 8)
+    new = place(1)["params"]
+    assert isinstance(new, dict)
+    placed = PlaceOrder(1, 11, 7, "BTC-USDT", BUY, LIMIT, GTC, 10, 4_900_000)
+    assert ask_method("order.cancelReplace", cancelOrderId=5, **new) == ReplaceOrder(5, "", placed)
+    assert ask_method("order.cancelReplace", cancelClientOrderId="x", **new) == ReplaceOrder(0, "x", placed)
     assert ask_method("openOrders.cancelAll") == CancelAll(1, 11, 7)
     assert ask_method("openOrders.cancelAll", symbol="BTC-USDT") == CancelAll(1, 11, 7, "BTC-USDT")
     assert ask_method("order.status", symbol="BTC-USDT", orderId=5) == queries.OrderStatus(1, "BTC-USDT", 5)
@@ -156,7 +169,54 @@ def test_an_order_that_cannot_be_meant_is_refused(
     assert word in error.message
 
 
-@pytest.mark.parametrize("method", ["order.cancel", "order.status"])
+@pytest.mark.parametrize(
+    ("params", "code", "word"),
+    [
+        ({}, MANDATORY_PARAM, "newQty"),
+        ({"newQty": "0"}, CANCEL_REJECTED, "newQty"),
+        ({"newQty": "0.0000", "newPrice": "5"}, CANCEL_REJECTED, "newQty"),
+        ({"newPrice": "0"}, FILTER_FAILURE, "newPrice must be 0.01 or more"),
+        ({"newQty": "-1"}, INVALID_PARAMETER, "newQty"),
+        ({"newQty": "1" * 41}, INVALID_PARAMETER, "newQty"),
+        ({"newQty": "0.000000001"}, BAD_PRECISION, "newQty"),
+        ({"newQty": "0.00000001"}, FILTER_FAILURE, "newQty"),
+        ({"newPrice": "1e3"}, INVALID_PARAMETER, "newPrice"),
+        ({"newPrice": "1.0000001"}, BAD_PRECISION, "newPrice"),
+        ({"newPrice": "1.001"}, FILTER_FAILURE, "newPrice"),
+    ],
+)
+def test_an_amendment_that_cannot_be_meant_is_refused(params: dict[str, object], code: int, word: str) -> None:
+    """It has to say what changes; a zero is never taken for 'not given'."""
+    error = refused({"method": "order.amend", "params": {"symbol": "BTC-USDT", "orderId": 1, **params}})
+    assert error.code == code
+    assert word in error.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "word"),
+    [
+        ({}, MANDATORY_PARAM, "cancelOrderId is missing"),
+        ({"cancelOrderId": 1, "cancelClientOrderId": "a"}, INVALID_PARAMETER, "cancelOrderId and cancelClientOrderId"),
+        ({"cancelClientOrderId": "a b"}, INVALID_PARAMETER, "cancelClientOrderId"),
+        ({"cancelOrderId": 0}, INVALID_PARAMETER, "cancelOrderId"),
+        ({"cancelOrderId": "1"}, INVALID_PARAMETER, "cancelOrderId"),
+        ({"cancelOrderId": 1, "orderId": 1}, UNKNOWN_PARAM, "cancelOrderId"),
+        ({"cancelOrderId": 1, "stopPrice": "1"}, INVALID_PARAMETER, "stopPrice"),
+        ({"cancelOrderId": 1, "symbol": "X"}, BAD_SYMBOL, "exchangeInfo"),
+        ({"cancelOrderId": 1, "side": "buy"}, BAD_SIDE, "BUY, SELL"),
+        ({"cancelOrderId": 1, "price": None}, MANDATORY_PARAM, "price"),
+    ],
+)
+def test_a_replacement_names_the_order_that_leaves_and_a_whole_new_one(
+    changes: dict[str, object], code: int, word: str
+) -> None:
+    """By exactly one id, and by the rules of a placement."""
+    error = refused({**place(1, **changes), "method": "order.cancelReplace"})
+    assert error.code == code
+    assert word in error.message
+
+
+@pytest.mark.parametrize("method", ["order.cancel", "order.amend", "order.status"])
 def test_an_order_is_named_by_exactly_one_id(method: str) -> None:
     """None is too few, both are too many, and a client's id has its alphabet."""
     for params, code in (
@@ -168,7 +228,7 @@ def test_an_order_is_named_by_exactly_one_id(method: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["order.cancel", "order.status", "openOrders.status", "openOrders.cancelAll", "depth"]
+    "method", ["order.cancel", "order.amend", "order.status", "openOrders.status", "openOrders.cancelAll", "depth"]
 )
 def test_a_symbol_that_there_is_not_is_refused_everywhere(method: str) -> None:
     """Also where it may be left out."""
@@ -181,6 +241,8 @@ def test_a_symbol_that_there_is_not_is_refused_everywhere(method: str) -> None:
 REQUESTS: dict[str, dict[str, object]] = {
     "order.place": place(1),
     "order.cancel": {"method": "order.cancel", "params": {"symbol": "BTC-USDT", "orderId": 1}},
+    "order.amend": {"method": "order.amend", "params": {"symbol": "BTC-USDT", "orderId": 1, "newQty": "1"}},
+    "order.cancelReplace": {**place(1, cancelOrderId=1), "method": "order.cancelReplace"},
     "openOrders.cancelAll": {"method": "openOrders.cancelAll"},
     "order.status": {"method": "order.status", "params": {"symbol": "BTC-USDT", "orderId": 1}},
     "openOrders.status": {"method": "openOrders.status"},
@@ -209,7 +271,7 @@ def test_before_a_logon_there_is_market_data_only() -> None:
 
 def test_a_key_may_do_what_its_permissions_say() -> None:
     """Reading does not trade, trading does not read, and neither needs the other."""
-    trading = {"order.place", "order.cancel", "openOrders.cancelAll"}
+    trading = {"order.place", "order.cancel", "order.amend", "order.cancelReplace", "openOrders.cancelAll"}
     reading = {"order.status", "openOrders.status", "account.status"}
     for permissions, forbidden in ((READ, trading), (TRADE, reading), (0, trading | reading), (READ | TRADE, set())):
         identity = Identity(account=1, key=11, session=7, permissions=permissions, since_ms=0)

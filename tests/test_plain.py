@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from book.commands import (
+    AmendOrder,
     CancelAll,
     CancelOrder,
     Command,
@@ -16,6 +17,7 @@ from book.commands import (
     DefineKey,
     DefineMarket,
     PlaceOrder,
+    ReplaceOrder,
     Tick,
 )
 from book.definitions import Account, Asset, Key
@@ -39,6 +41,8 @@ COMMANDS: list[Command] = [
     PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 100),
     CancelOrder(ALICE, 0, 0, SYMBOL, 1),
     CancelAll(ALICE, 0, 0),
+    AmendOrder(ALICE, 0, 0, SYMBOL, 1, "", 20, 90),
+    ReplaceOrder(1, "", PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 99)),
     CreditDeposit("new", ALICE, "BTC", 1),
     DefineAsset(Asset("ETH", 8)),
     DefineMarket(msgspec.structs.replace(BTC_USDT, symbol="X")),
@@ -77,7 +81,7 @@ def test_a_wrong_type_in_any_field_of_a_command_raises_and_changes_nothing(comma
     exchange.done(command)
 
 
-@pytest.mark.parametrize("command", COMMANDS[4:], ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("command", COMMANDS[6:], ids=lambda command: type(command).__name__)
 def test_a_wrong_type_inside_a_definition_raises_and_changes_nothing(command: Command) -> None:
     """The definition within the command is looked at as closely."""
     exchange = Exchange()
@@ -87,6 +91,20 @@ def test_a_wrong_type_inside_a_definition_raises_and_changes_nothing(command: Co
     for field in definition.__struct_fields__:
         for value in wrong_values(getattr(definition, field)):
             spoilt = msgspec.structs.replace(command, **{name: msgspec.structs.replace(definition, **{field: value})})
+            with pytest.raises(TypeError, match=field):
+                exchange.engine.apply(spoilt, exchange.seq + 1, exchange.time_ns)
+    assert exchange.engine.dump() == before
+
+
+def test_a_wrong_type_inside_a_replacement_raises_and_changes_nothing() -> None:
+    """The order within the command is looked at as closely."""
+    exchange = Exchange()
+    exchange.place(buy(ALICE, 10, 100))
+    before = exchange.engine.dump()
+    order = PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 99)
+    for field in order.__struct_fields__:
+        for value in wrong_values(getattr(order, field)):
+            spoilt = ReplaceOrder(1, "", msgspec.structs.replace(order, **{field: value}))
             with pytest.raises(TypeError, match=field):
                 exchange.engine.apply(spoilt, exchange.seq + 1, exchange.time_ns)
     assert exchange.engine.dump() == before

@@ -53,6 +53,8 @@ def type_name(annotation: Any) -> str:
         if isinstance(item, type) and issubclass(item, msgspec.Struct):
             return "list of objects"
         return "list of [string, string]" if item == tuple[str, str] else f"list of {type_name(item)}s"
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return "object"
     known = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not msgspec.UnsetType]
     (name,) = [{bool: "boolean", int: "integer", str: "string"}[kind] for kind in known]
     return name

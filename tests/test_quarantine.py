@@ -4,7 +4,7 @@ import pytest
 
 from actors import quarantine
 from actors.quarantine import Quarantine
-from book.commands import CancelOrder, PlaceOrder
+from book.commands import CancelOrder, PlaceOrder, ReplaceOrder
 from book.queries import Depth
 from book.terms import BUY, GTC, LIMIT, SELL
 
@@ -48,3 +48,13 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(held) == 3
     assert Depth("BTC-USDT", 2) not in held
     assert Depth("BTC-USDT", 5) in held
+
+
+def test_a_replacement_is_known_again_by_what_it_asks_for() -> None:
+    """The order that leaves and what comes in its place; not the session, the key, the clock or the new one's name."""
+    held = Quarantine()
+    held.add(ReplaceOrder(1, "", ORDER))
+    again = PlaceOrder(1, 11, 101, "BTC-USDT", BUY, LIMIT, GTC, 5, 6, client_order_id="b", timestamp=8)
+    assert ReplaceOrder(1, "", again) in held
+    assert ReplaceOrder(2, "", again) not in held
+    assert ORDER not in held

@@ -109,6 +109,19 @@ def test_every_method_is_read_with_its_parameters() -> None:
             b'{"method":"order.cancel","params":{"symbol":"BTC-USDT","orderId":9223372036854775807}}',
         ),
         (
+            wire.OrderAmend(params=wire.AmendParams("BTC-USDT", 5, new_qty="1", new_price="2.5")),
+            b'{"method":"order.amend","params":{"symbol":"BTC-USDT","orderId":5,"newQty":"1","newPrice":"2.5"}}',
+        ),
+        (
+            wire.OrderCancelReplace(
+                params=wire.CancelReplaceParams("X", "BUY", "LIMIT", "1", price="2", cancel_order_id=5)
+            ),
+            (
+                b'{"method":"order.cancelReplace","params":{"symbol":"X","side":"BUY","type":"LIMIT","quantity":"1",'
+                b'"price":"2","cancelOrderId":5}}'
+            ),
+        ),
+        (
             wire.OrderStatus(params=wire.StatusParams("BTC-USDT", client_order_id="a")),
             b'{"method":"order.status","params":{"symbol":"BTC-USDT","clientOrderId":"a"}}',
         ),
@@ -155,7 +168,7 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
         (b'{"method":7}', INVALID_PARAMETER, "method must be a string"),
         (b'{"method":null}', INVALID_PARAMETER, "method must be a string"),
         (b'{"method":"order.fly"}', UNSUPPORTED_METHOD, "order.place"),
-        (b'{"method":"order.amend","params":{}}', UNSUPPORTED_METHOD, "no such method"),
+        (b'{"method":"order.modify","params":{}}', UNSUPPORTED_METHOD, "no such method"),
         (b'{"method":"ping","param":{}}', UNKNOWN_PARAM, "id, method and params"),
         (b'{"method":"ping","params":null}', INVALID_PARAMETER, "params must be an object"),
         (b'{"method":"ping","params":[]}', INVALID_PARAMETER, "params must be an object"),

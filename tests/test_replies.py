@@ -8,7 +8,7 @@ from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
 from actors.reading import read
 from actors.requests import Outcome
 from book import codes, queries
-from book.commands import CancelAll, CancelOrder, PlaceOrder
+from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
 from book.definitions import Asset
 from book.events import OrderReduced, Rejected
 from book.queries import DirectoryView
@@ -36,6 +36,7 @@ def limit(side: str = "BUY", **more: object) -> wire.Request:
     return request("order.place", symbol="BTC-USDT", side=side, type="LIMIT", quantity="1", price="1", **more)
 
 
+AMEND = request("order.amend", symbol="BTC-USDT", orderId=1, newQty="1")
 CANCEL = request("order.cancel", symbol="BTC-USDT", orderId=1)
 STATUS = request("order.status", symbol="BTC-USDT", orderId=1)
 
@@ -115,6 +116,99 @@ def test_a_cancel_and_a_status_show_the_whole_order() -> None:
     )
     ended = exchange.outcome(CancelOrder(*ALICE, "BTC-USDT", 1))
     assert line(exchange, CANCEL, ended) == '{"id":1,"status":200,"result":{' + shown % "CANCELED" + "}}"
+
+
+def amended(exchange: Exchange, order_id: int, quantity: int, price: int) -> dict[str, object]:
+    """The result of an amendment of one of bob's orders."""
+    outcome = exchange.outcome(AmendOrder(*BOB, "BTC-USDT", order_id, "", quantity, price))
+    reply = msgspec.json.decode(line(exchange, AMEND, outcome))
+    assert (reply["id"], reply["status"]) == (1, 200)
+    result: dict[str, object] = reply["result"]
+    status = exchange.outcome(queries.OrderStatus(2, "BTC-USDT", order_id))
+    assert result == msgspec.json.decode(line(exchange, STATUS, status))["result"]
+    return result
+
+
+def test_an_amendment_shows_the_order_as_it_stands_after_its_trades() -> None:
+    """The same as order.status would say: at rest, partly filled, shrunk by self-trade prevention, filled."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000))
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 30_000, 4_000_000, self_trade=DECREMENT))
+    resting = amended(exchange, 2, 25_000, 0)
+    assert (resting["origQty"], resting["price"], resting["status"]) == ("2.5000", "40000.00", "NEW")
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", SELL, LIMIT, GTC, 5_000, 5_000_000))
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 5_000, 5_000_000))
+    crossing = amended(exchange, 2, 0, 5_000_000)
+    assert (crossing["origQty"], crossing["executedQty"], crossing["cumQuoteQty"], crossing["status"]) == (
+        *("2.0000", "1.5000", "75000.000000"),
+        "PARTIALLY_FILLED",
+    )
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 6_000_000))
+    filled = amended(exchange, 2, 0, 6_000_000)
+    assert (filled["executedQty"], filled["status"]) == ("2.0000", "FILLED")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "sentence"),
+    [
+        (
+            AmendOrder(*ALICE, "BTC-USDT", 1, "", 4_000),
+            codes.CANCEL_REJECTED,
+            "newQty 0.4000 is the new total, and 0.5000 were executed already",
+        ),
+        (AmendOrder(*ALICE, "BTC-USDT", 9, "", 4_000), codes.CANCEL_REJECTED, "there is no such open order"),
+        (
+            AmendOrder(*ALICE, "BTC-USDT", 1, "", 100_000_001),
+            codes.FILTER_FAILURE,
+            "newQty 10000.0001 is above the market's limit of 10000.0000",
+        ),
+        (
+            AmendOrder(*ALICE, "BTC-USDT", 1, "", 100_000_000),
+            codes.ORDER_REJECTED,
+            "the order needs 9999.50000000 BTC, and 999.50000000 BTC are free",
+        ),
+        (
+            AmendOrder(*BOB, "BTC-USDT", 2, "", 100_000_000),
+            codes.ORDER_REJECTED,
+            "the order needs 400800000.000000 USDT, and 99974950.000000 USDT are free",
+        ),
+        (
+            AmendOrder(*BOB, "BTC-USDT", 2, "", 0, 5_000_000),
+            codes.ORDER_REJECTED,
+            "a postOnly order at 50000.00 would take from the order at 50000.00",
+        ),
+    ],
+)
+def test_an_amendment_that_is_refused_says_why_in_its_own_words(command: AmendOrder, code: int, sentence: str) -> None:
+    """With the names of its parameters, and amounts in the asset that is missing."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000))
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 10_000, 4_000_000, post_only=True))
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, IOC, 5_000, 5_000_000))
+    status, said = error(exchange, AMEND, exchange.outcome(command))
+    assert (status, said["code"], said["msg"]) == (400, code, sentence)
+
+
+def test_a_replacement_shows_the_order_that_left_and_what_became_of_the_new_one() -> None:
+    """Each in the shape it has elsewhere."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000))
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 10_000, 4_000_000, client_order_id="b-1"))
+    order = PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 20_000, 5_000_000, client_order_id="b-2")
+    new = {"symbol": "BTC-USDT", "side": "BUY", "type": "LIMIT", "quantity": "2", "price": "50000"}
+    asked = request("order.cancelReplace", cancelOrderId=2, **new)
+    assert line(exchange, asked, exchange.outcome(ReplaceOrder(2, "", order))) == (
+        '{"id":1,"status":200,"result":{"canceled":{"orderId":2,"clientOrderId":"b-1","symbol":"BTC-USDT",'
+        '"side":"BUY","type":"LIMIT","timeInForce":"GTC","price":"40000.00","origQty":"1.0000","executedQty":"0.0000",'
+        f'"cumQuoteQty":"0.000000","status":"CANCELED","time":{EPOCH_MS},"updateTime":{EPOCH_MS}}},'
+        '"placed":{"orderId":3,"clientOrderId":"b-2","symbol":"BTC-USDT","status":"PARTIALLY_FILLED",'
+        '"executedQty":"1.0000","cumQuoteQty":"50000.000000","fills":[{"price":"50000.00","qty":"1.0000",'
+        f'"fee":"100.000000","feeAsset":"USDT","tradeId":1}}],"transactTime":{EPOCH_MS},"seq":{exchange.seq}}}}}}}'
+    )
+    _, said = error(exchange, asked, exchange.outcome(ReplaceOrder(9, "", order)))
+    assert (said["code"], said["reason"]) == (codes.CANCEL_REJECTED, "UNKNOWN_ORDER")
+    _, said = error(exchange, asked, exchange.outcome(ReplaceOrder(3, "", order)))
+    assert (said["reason"], said["orderId"]) == ("DUPLICATE_CLIENT_ORDER_ID", 3)
 
 
 def test_cancelling_all_says_how_many() -> None:
