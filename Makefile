@@ -1,4 +1,5 @@
-# The two commands a newcomer needs: `make run` and `make test`. Everything is installed into .venv, nothing elsewhere.
+# The two commands a newcomer needs: `make run` and `make test`. Everything is installed into .venv
+# and, compiled, into build/; nothing elsewhere.
 
 PYTHON ?= python3
 VENV := .venv
