@@ -9,7 +9,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The clone is installed as it is, for development. The compiled engine lies apart from it, in a folder that is put before
 # it on Python's path; what is under tests/ and bench/ comes from the clone either way.
 COMPILED := build/compiled
-WITH_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
+ifneq ($(TALLYSTICK_COMPILE),0)
+ENGINE := $(COMPILED)/built
+WITH_ENGINE := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
+TEST_COMPILED := test-compiled
+endif
 BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py))) tests/test_engine_random.py tests/test_compiled.py
 
 .PHONY: help run test test-compiled check soak bench format lint lock clean
@@ -22,30 +26,25 @@ help:
 	@echo "make bench   the published benchmarks"
 	@echo "make format  put the code into its one format"
 
-ifeq ($(TALLYSTICK_COMPILE),0)
-run: $(VENV)/installed-run
-	@$(BIN)/tallystick demo --data ./demo-data
-else
-run: $(VENV)/installed-run $(COMPILED)/built
-	@$(WITH_COMPILED) $(BIN)/tallystick demo --data ./demo-data
-endif
+run: $(VENV)/installed-run $(ENGINE)
+	@$(WITH_ENGINE) $(BIN)/tallystick demo --data ./demo-data
 
-test: lint test-compiled
+test: lint $(TEST_COMPILED)
 	@$(BIN)/pytest
 
 check: lint
 	@$(BIN)/pytest -m "not process"
 
-test-compiled: $(VENV)/installed-dev $(COMPILED)/built
+test-compiled: $(VENV)/installed-dev $(ENGINE)
 	@ls $(COMPILED)/book__mypyc* >/dev/null 2>&1 || ! command -v cc >/dev/null || { echo "make: there is a C compiler, but the engine is not compiled; see build/compile.log"; exit 1; }
-	@$(WITH_COMPILED) $(BIN)/pytest --import-mode=append --quiet -m "not process" $(BOOK_TESTS)
+	@$(WITH_ENGINE) $(BIN)/pytest --import-mode=append --quiet -m "not process" $(BOOK_TESTS)
 
 soak: lint
 	@TALLYSTICK_SOAK=1 $(BIN)/pytest --timeout 36000 $(SOAK_ARGS)
 
-bench: $(VENV)/installed-dev $(COMPILED)/built
+bench: $(VENV)/installed-dev $(ENGINE)
 	@$(BIN)/python -m bench.engine
-	@$(WITH_COMPILED) $(BIN)/python -m bench
+	@$(WITH_ENGINE) $(BIN)/python -m bench
 
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check --quiet . || { echo "make: some files are not in format; 'make format' mends it"; exit 1; }
