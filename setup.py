@@ -13,8 +13,8 @@ from shutil import which
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# msgspec drops the keywords of a compiled Struct class without a word; the reference has to stay as simple as it is.
-INTERPRETED = {"__init__", "commands", "definitions", "events", "image", "queries", "reference"}
+# msgspec drops the keywords of a compiled Struct class without a word.
+INTERPRETED = {"__init__", "commands", "definitions", "events", "image", "queries"}
 
 MODE = os.environ.get("TALLYSTICK_COMPILE", "auto")
 
@@ -47,7 +47,11 @@ def extensions() -> list[Extension]:
             raise SystemExit(f"TALLYSTICK_COMPILE=1, but {reason}")
         say(f"the engine stays interpreted: {reason}")
         return []
-    modules = [str(path) for path in sorted(Path("book").glob("*.py")) if path.stem not in INTERPRETED]
+    modules = [
+        str(path)
+        for path in sorted(Path("book").glob("*.py"))
+        if path.stem not in INTERPRETED and not path.stem.startswith("reference")  # nobody waits for the reference
+    ]
     try:
         from mypyc.build import mypycify  # noqa: PLC0415 -- it may be missing, and need not be there for 0
 
