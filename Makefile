@@ -1,11 +1,22 @@
-# The two commands a newcomer needs: `make run` and `make test`. Everything is installed into .venv, nothing elsewhere.
+# The two commands a newcomer needs: `make run` and `make test`. Everything is installed into .venv
+# and, compiled, into build/; nothing elsewhere.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help run test check soak bench format lint lock clean
+# The clone is installed as it is, for development. The compiled engine lies apart from it, in a folder that is put before
+# it on Python's path; what is under tests/ and bench/ comes from the clone either way.
+COMPILED := build/compiled
+ifneq ($(TALLYSTICK_COMPILE),0)
+ENGINE := $(COMPILED)/built
+WITH_ENGINE := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
+TEST_COMPILED := test-compiled
+endif
+BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_compiled.py
+
+.PHONY: help run test test-compiled check soak bench format lint lock clean
 
 help:
 	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
@@ -15,20 +26,25 @@ help:
 	@echo "make bench   the published benchmarks"
 	@echo "make format  put the code into its one format"
 
-run: $(VENV)/installed-run
-	@$(BIN)/tallystick demo --data ./demo-data
+run: $(VENV)/installed-run $(ENGINE)
+	@$(WITH_ENGINE) $(BIN)/tallystick demo --data ./demo-data
 
-test: lint
+test: lint $(TEST_COMPILED)
 	@$(BIN)/pytest
 
 check: lint
 	@$(BIN)/pytest -m "not process"
 
+test-compiled: $(VENV)/installed-dev $(ENGINE)
+	@ls $(COMPILED)/book__mypyc* >/dev/null 2>&1 || ! command -v cc >/dev/null || { echo "make: there is a C compiler, but the engine is not compiled; see build/compile.log"; exit 1; }
+	@$(WITH_ENGINE) $(BIN)/pytest --import-mode=append --quiet -m "not process" -k "not planted_bug" $(BOOK_TESTS)
+
 soak: lint
 	@TALLYSTICK_SOAK=1 $(BIN)/pytest --timeout 36000 $(SOAK_ARGS)
 
-bench: $(VENV)/installed-dev
-	@$(BIN)/python -m bench
+bench: $(VENV)/installed-dev $(ENGINE)
+	@$(BIN)/python -m bench.engine
+	@$(WITH_ENGINE) $(BIN)/python -m bench
 
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check --quiet . || { echo "make: some files are not in format; 'make format' mends it"; exit 1; }
@@ -56,10 +72,18 @@ $(VENV)/bin/python:
 $(VENV)/installed-run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 	@echo "make: installing what the exchange needs into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements/run.txt
-	@PYTHONWARNINGS=ignore $(PIP) install --no-deps -e .
+	@TALLYSTICK_COMPILE=0 PYTHONWARNINGS=ignore $(PIP) install --no-deps -e .
 	@touch $@
 
 $(VENV)/installed-dev: requirements/dev.txt $(VENV)/installed-run
 	@echo "make: installing what the tests need into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(COMPILED)/built: $(wildcard book/*.py) setup.py pyproject.toml | $(VENV)/bin/python
+	@echo "make: compiling the engine (once; it takes a while) ..."
+	@rm -rf build/lib* build/target build/compile.log $(COMPILED)
+	@$(PIP) install --no-deps --target build/target --log build/compile.log .
+	@mkdir -p $(COMPILED) && mv build/target/book* $(COMPILED) && rm -rf build/target
+	@sed -n 's/.*  *tallystick: the engine/make: the engine/p' build/compile.log
 	@touch $@

@@ -1,5 +1,6 @@
 """Price levels and sides of the book: order of queues, best level, summaries, and what their checks find."""
 
+from bisect import insort
 from random import Random
 
 import pytest
@@ -228,7 +229,7 @@ def test_a_sides_check_finds_each_corruption(corruption: str) -> None:
         case "lost":
             del side._levels[101]
         case "double":
-            side._merits.add(101)
+            insort(side._merits, 101)
         case "key":
             side._levels[500] = side._levels.pop(101)
         case "empty":
@@ -244,7 +245,7 @@ def test_a_side_that_hoards_empty_levels_does_not_pass() -> None:
     side = BookSide(1)
     for price in range(1, 2 * SPARE + 5):
         side._levels[price] = PriceLevel(price, price)
-        side._merits.add(price)
+        insort(side._merits, price)
         side._empty += 1
     with pytest.raises(AssertionError):
         side.check()
