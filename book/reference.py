@@ -19,7 +19,6 @@ from book import codes, terms
 from book.commands import (
     CancelAll,
     CancelOrder,
-    Command,
     CreditDeposit,
     DefineAccount,
     DefineAsset,
@@ -78,6 +77,11 @@ from book.terms import BUY, MAX_INT, PPM, SELL
 HOUSE: Final = Account(0, "house")
 
 
+# What the reference knows: not yet how orders are amended and replaced, which tests/test_amend.py and
+# tests/test_replace.py check without it.
+ReferenceCommand = PlaceOrder | CancelOrder | CancelAll | Tick | Definition | CreditDeposit
+
+
 class ReferenceEngine:
     """The public face of `book.engine.Engine`, but for its dump."""
 
@@ -99,7 +103,7 @@ class ReferenceEngine:
 
     # --- Commands -----------------------------------------------------------------------------------------------------
 
-    def apply(self, command: Command, seq: int, time_ns: int) -> list[Event] | Rejected:
+    def apply(self, command: ReferenceCommand, seq: int, time_ns: int) -> list[Event] | Rejected:
         """Let one command take effect at `time_ns`, or refuse it and change nothing.
 
         Raises:
@@ -107,7 +111,7 @@ class ReferenceEngine:
             ValueError: `seq` does not grow or time goes back; nothing changed.
         """
         # > Wrong Python *types* raise `TypeError` before anything changes.
-        judge_types(command, get_args(Command))
+        judge_types(command, get_args(ReferenceCommand))
         if type(seq) is not int or type(time_ns) is not int:
             raise TypeError("seq and time_ns are plain integers")
         # > Time and sequence come in as arguments and only ever grow.
@@ -122,7 +126,7 @@ class ReferenceEngine:
         self.last_time_ns = time_ns
         return events
 
-    def _carry_out(self, command: Command, seq: int, time_ns: int) -> Iterator[Event]:
+    def _carry_out(self, command: ReferenceCommand, seq: int, time_ns: int) -> Iterator[Event]:
         if isinstance(command, PlaceOrder):
             return self._place(command, time_ns)
         if isinstance(command, CancelOrder):
