@@ -128,10 +128,11 @@ class Walk:
         """Each frame, proven. `findings` is there when this ends. Raises Damaged, Unreadable or NewerFormat."""
         sizes = [self._disk.size(segment.path) for segment in self._found]
         for index, segment in enumerate(self._found):
+            self._progress(sum(sizes[:index]), sum(sizes))
             data = self._disk.read(segment.path)
             torn = b""
             try:
-                for number, frame in enumerate(self.reader.frames(segment, data)):
+                for number, frame in enumerate(self.reader.frames(segment, data), 1):
                     if number % FRAMES_PER_PROGRESS == 0:
                         self._progress(sum(sizes[:index]) + frame.offset, sum(sizes))
                     yield frame
