@@ -11,7 +11,8 @@ from random import Random
 from typing import Final
 
 from book.commands import CancelOrder, Command, PlaceOrder
-from book.engine import COMPILED, Engine
+from book.compiled import COMPILED
+from book.engine import Engine
 from book.terms import BUY, GTC, IOC, LIMIT, SELL
 from tallystick.demo import definitions
 

@@ -11,7 +11,20 @@ from book.ledger import Ledger
 from book.live_market import LiveMarket
 from book.order_book import BookSide
 from book.orders import Order
+from book.state import State
 from book.terms import BUY, GTC, LIMIT, MAX_INT, NEW, PARTIALLY_FILLED, SELL
+
+
+def check_state(state: State) -> None:
+    """Everything. Raises AssertionError."""
+    check_ledger(state.ledger, state.deposits, state.orders.values(), state.markets)
+    open_orders = 0
+    for market in state.markets.values():
+        check_market(market, state.orders, state.last_order_id)
+        open_orders += sum(len(trader.open_orders) for trader in market.traders.values())
+    if open_orders != len(state.orders):
+        raise AssertionError(f"{len(state.orders)} orders are known, {open_orders} are open")
+    check_accounts(state.accounts.values(), state.orders.values(), state.last_order_id)
 
 
 def check_ledger(ledger: Ledger, deposits: Deposits, orders: Iterable[Order], markets: dict[str, LiveMarket]) -> None:

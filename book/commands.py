@@ -39,6 +39,9 @@ class PlaceOrder(_Command, frozen=True, tag=1):
     self_trade: int = 0  # terms.MARKET_DEFAULT
     timestamp: int = 0  # ms since 1970 by the client's clock; 0: not given
     recv_window: int = 5000  # ms
+    stop_price: int = 0  # ticks; for the types that wait for one
+    expire_time: int = 0  # ms since 1970; for GTD
+    display_quantity: int = 0  # lots; of an iceberg
 
 
 @final
@@ -99,6 +102,41 @@ class ReplaceOrder(_Command, frozen=True, tag=5):
 
 
 @final
+class CancelAllAfter(_Command, frozen=True, tag=6):
+    """Cancel all the account's open orders unless this comes again in time; 0 disarms it."""
+
+    account: int
+    key: int
+    session: int
+    timeout_ms: int
+    timestamp: int = 0
+    recv_window: int = 5000
+
+
+@final
+class ArmSession(_Command, frozen=True, tag=7):
+    """From now on, when this session is lost, the orders that it placed are cancelled."""
+
+    account: int
+    key: int
+    session: int
+    timestamp: int = 0
+    recv_window: int = 5000
+
+
+@final
+class LoseSession(_Command, frozen=True, tag=8):
+    """An armed session is gone."""
+
+    session: int
+
+
+@final
+class LoseAllSessions(_Command, frozen=True, tag=9):
+    """All sessions are gone: those of the process before."""
+
+
+@final
 class Tick(_Command, frozen=True, tag=16):
     """Time passes: whatever is due by now falls due. The first command after every start."""
 
@@ -132,6 +170,82 @@ class DefineKey(_Command, frozen=True, tag=35):
 
 
 @final
+class SetEngineVersion(_Command, frozen=True, tag=17):
+    """From here on the engine behaves as this version of it says."""
+
+    version: int
+
+
+@final
+class SetMarketState(_Command, frozen=True, tag=36):
+    """An operator opens, restricts or halts a market."""
+
+    symbol: str
+    state: int  # terms.MARKET_STATES
+
+
+@final
+class SetFeeTier(_Command, frozen=True, tag=37):
+    """What a market charges accounts of this tier; for orders placed from now on."""
+
+    symbol: str
+    tier: int  # 1..100
+    maker_fee: int  # parts per million of the notional
+    taker_fee: int  # parts per million of the notional
+
+
+@final
+class SetAccountTier(_Command, frozen=True, tag=38):
+    """Which tier an account is in; 0: none, the market's own fees."""
+
+    account: int
+    tier: int  # 0..100
+
+
+@final
+class RevokeKey(_Command, frozen=True, tag=39):
+    """A key acts no more."""
+
+    key: int
+
+
+@final
+class FreezeAccount(_Command, frozen=True, tag=40):
+    """An account places and changes no orders any more, or (frozen false) does again."""
+
+    account: int
+    frozen: bool
+
+
+@final
+class FreezeAsset(_Command, frozen=True, tag=41):
+    """An asset is not credited any more, or (frozen false) is again."""
+
+    asset: str
+    frozen: bool
+
+
+@final
+class ClearMarket(_Command, frozen=True, tag=42):
+    """Cancel every open order of a market."""
+
+    symbol: str
+
+
+@final
+class AdjustBalance(_Command, frozen=True, tag=49):
+    """Two operators give to an account, or take from it, once for ever per adjustment_id."""
+
+    adjustment_id: str
+    account: int
+    asset: str
+    amount: int  # engine units of the asset; negative: to be taken
+    reason: str
+    operator: str
+    second_operator: str
+
+
+@final
 class CreditDeposit(_Command, frozen=True, tag=48):
     """Credit an account with what arrived from outside, once for ever per deposit_id."""
 
@@ -141,6 +255,17 @@ class CreditDeposit(_Command, frozen=True, tag=48):
     amount: int  # engine units of the asset
 
 
-TradingCommand = PlaceOrder | CancelOrder | CancelAll | AmendOrder
+TradingCommand = PlaceOrder | CancelOrder | CancelAll | AmendOrder | CancelAllAfter | ArmSession
 Definition = DefineAsset | DefineMarket | DefineAccount | DefineKey
-Command = TradingCommand | ReplaceOrder | Tick | Definition | CreditDeposit
+Setting = (
+    SetEngineVersion
+    | SetMarketState
+    | SetFeeTier
+    | SetAccountTier
+    | RevokeKey
+    | FreezeAccount
+    | FreezeAsset
+    | ClearMarket
+    | AdjustBalance
+)
+Command = TradingCommand | ReplaceOrder | LoseSession | LoseAllSessions | Tick | Definition | Setting | CreditDeposit

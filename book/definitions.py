@@ -36,6 +36,9 @@ class Market(Struct, frozen=True, gc=False, array_like=True):
     taker_fee: int  # parts per million of the notional
     collar: int  # how far a market order may go from the best opposite price, parts per million
     self_trade: int  # the default of terms.SELF_TRADE_MODES
+    reference_price: int = 0  # ticks; where the band is before the first trade; 0: nowhere
+    band: int = 0  # how far from the last price it trades, parts per million; 0: any far
+    halt_ms: int = 0  # how long it halts at the band's end; 0: until an operator resumes it
 
 
 class Account(Struct, frozen=True, gc=False, array_like=True):

@@ -1,6 +1,6 @@
 """What one command brings about."""
 
-from book.events import Event
+from book.events import Event, Rejected
 
 
 class Effects:
@@ -14,3 +14,10 @@ class Effects:
     def __init__(self, time_ns: int) -> None:
         self.time_ns = time_ns
         self.events = []
+
+    def record(self, outcome: Event | Rejected) -> Rejected | None:
+        """Take in an event; a refusal is passed on instead."""
+        if type(outcome) is Rejected:
+            return outcome
+        self.events.append(outcome)  # type: ignore[arg-type]  # it is no Rejected
+        return None

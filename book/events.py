@@ -32,6 +32,9 @@ class OrderView(Struct, frozen=True, gc=False, array_like=True):
     status: int  # terms.ORDER_STATES
     created_ns: int
     updated_ns: int
+    stop_price: int = 0  # ticks
+    expire_time: int = 0  # ms since 1970
+    display_quantity: int = 0  # lots
 
 
 class OrderAccepted(_Event, frozen=True, tag=1):
@@ -77,6 +80,39 @@ class OrderAmended(_Event, frozen=True, tag=5):
     order: OrderView
 
 
+class OrderTriggered(_Event, frozen=True, tag=6):
+    """A stop was reached and the order enters. Its fills and its end, if any, are the next events."""
+
+    order: OrderView
+
+
+class CancelAllAfterSet(_Event, frozen=True, tag=7):
+    """The account's open orders are cancelled at `due_ns`, unless that is set anew; 0: they are not."""
+
+    account: int
+    due_ns: int
+
+
+class SessionArmed(_Event, frozen=True, tag=8):
+    """The orders that this session places end with it."""
+
+    session: int
+    account: int
+
+
+class SessionLost(_Event, frozen=True, tag=9):
+    """An armed session is gone; the ends of its orders are the next events."""
+
+    session: int
+    account: int
+
+
+class EngineVersionSet(_Event, frozen=True, tag=17):
+    """The engine behaves as this version of it says from now on."""
+
+    version: int
+
+
 class AssetDefined(_Event, frozen=True, tag=32):
     """An asset is known from now on."""
 
@@ -101,6 +137,64 @@ class KeyDefined(_Event, frozen=True, tag=35):
     key: Key
 
 
+class MarketStateChanged(_Event, frozen=True, tag=36):
+    """A market is in this state now; until `until_ns` where its band halted it for a time, else 0."""
+
+    symbol: str
+    state: int  # terms.MARKET_STATES
+    until_ns: int
+
+
+class FeeTierSet(_Event, frozen=True, tag=37):
+    """What a market charges accounts of this tier, in parts per million."""
+
+    symbol: str
+    tier: int
+    maker_fee: int
+    taker_fee: int
+
+
+class AccountTierSet(_Event, frozen=True, tag=38):
+    """Which tier an account is in."""
+
+    account: int
+    tier: int
+
+
+class KeyRevoked(_Event, frozen=True, tag=39):
+    """A key acts no more."""
+
+    key: int
+
+
+class AccountFrozen(_Event, frozen=True, tag=40):
+    """An account is frozen, or is so no more."""
+
+    account: int
+    frozen: bool
+
+
+class AssetFrozen(_Event, frozen=True, tag=41):
+    """An asset is frozen, or is so no more."""
+
+    asset: str
+    frozen: bool
+
+
+class Adjusted(_Event, frozen=True, tag=49):
+    """An account was given or taken `amount`; `short` is what was to be taken and not there, now a receivable."""
+
+    adjustment_id: str
+    account: int
+    asset: str
+    amount: int  # engine units; what was really taken is -amount
+    short: int
+    reason: str
+    operator: str
+    second_operator: str
+    receipt: int  # the sequence number of the command that did it
+
+
 class Credited(_Event, frozen=True, tag=48):
     """A deposit was credited; `receipt` is the sequence number of the command that did it."""
 
@@ -117,10 +211,22 @@ Event = (
     | OrderReduced
     | OrderClosed
     | OrderAmended
+    | OrderTriggered
+    | CancelAllAfterSet
+    | SessionArmed
+    | SessionLost
+    | EngineVersionSet
     | AssetDefined
     | MarketDefined
     | AccountDefined
     | KeyDefined
+    | MarketStateChanged
+    | FeeTierSet
+    | AccountTierSet
+    | KeyRevoked
+    | AccountFrozen
+    | AssetFrozen
+    | Adjusted
     | Credited
 )
 

@@ -47,6 +47,9 @@ class OrderImage(_Image, frozen=True):
     maker_rate: _Rate
     taker_rate: _Rate
     ahead: _Count
+    stop_price: _Count
+    expire_time: _Count
+    display_quantity: _Count
 
 
 class MarketImage(_Image, frozen=True):

@@ -10,7 +10,7 @@ from book.image import MarketImage
 from book.ledger import HOUSE, Balance, Ledger, release
 from book.market import tick_value
 from book.order_book import OrderBook
-from book.orders import Order, Trader, restored
+from book.orders import Order, Trader, order_id_of, restored
 from book.terms import BUY, TRADING
 
 
@@ -120,13 +120,9 @@ class LiveMarket:
             self.book.add(order)
             orders.append(order)
         # The book is in the order of trading; an account's orders are in the order of their entry.
-        for order in sorted(orders, key=_order_id_of):
+        for order in sorted(orders, key=order_id_of):
             order.trader.open_orders[order.order_id] = order
             self.orders[order.order_id] = order
         self.state = image.state
         self.book.seq = image.book_seq
         self.last_trade_id = image.last_trade_id
-
-
-def _order_id_of(order: Order) -> int:
-    return order.order_id

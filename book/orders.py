@@ -37,6 +37,7 @@ class Order:
     __slots__ = (
         *("trader", "order_id", "client_order_id", "side", "type", "time_in_force", "price", "quantity"),
         *("quote_quantity", "post_only", "self_trade", "session", "executed", "executed_quote", "status"),
+        *("stop_price", "expire_time", "display_quantity"),
         *("created_ns", "updated_ns", "bound", "unit_cost", "maker_rate", "taker_rate", "ahead", "held"),
         *("level", "before", "behind"),
     )
@@ -55,6 +56,9 @@ class Order:
         self_trade: int,
         session: int,
         time_ns: int,
+        stop_price: int,
+        expire_time: int,
+        display_quantity: int,
     ) -> None:
         self.trader = trader
         self.order_id: int = 0  # given when the order is accepted
@@ -68,6 +72,9 @@ class Order:
         self.post_only = post_only
         self.self_trade = self_trade
         self.session = session
+        self.stop_price = stop_price
+        self.expire_time = expire_time  # ms since 1970
+        self.display_quantity = display_quantity
         self.executed: int = 0
         self.executed_quote: int = 0
         self.status: int = NEW
@@ -100,6 +107,9 @@ class Order:
             self.self_trade,
             self.session,
             self.created_ns,
+            self.stop_price,
+            self.expire_time,
+            self.display_quantity,
         )
         order.executed = self.executed
         order.executed_quote = self.executed_quote
@@ -143,6 +153,9 @@ class Order:
             self.status,
             self.created_ns,
             self.updated_ns,
+            self.stop_price,
+            self.expire_time,
+            self.display_quantity,
         )
 
     def image(self) -> OrderImage:
@@ -167,6 +180,9 @@ class Order:
             self.maker_rate,
             self.taker_rate,
             self.ahead,
+            self.stop_price,
+            self.expire_time,
+            self.display_quantity,
         )
 
 
@@ -185,6 +201,9 @@ def restored(image: OrderImage, trader: Trader, tick_value: int) -> Order:
         image.self_trade,
         image.session,
         image.created_ns,
+        image.stop_price,
+        image.expire_time,
+        image.display_quantity,
     )
     order.order_id = image.order_id
     order.executed = image.executed
@@ -196,6 +215,11 @@ def restored(image: OrderImage, trader: Trader, tick_value: int) -> Order:
     order.ahead = image.ahead
     order.unit_cost = image.price * tick_value
     return order
+
+
+def order_id_of(order: Order) -> int:
+    """To sort by: who entered first comes first."""
+    return order.order_id
 
 
 class PriceLevel:

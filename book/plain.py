@@ -10,20 +10,49 @@ from msgspec import Struct
 from msgspec.structs import astuple, fields
 
 from book.commands import (
+    AdjustBalance,
     AmendOrder,
+    ArmSession,
     CancelAll,
+    CancelAllAfter,
     CancelOrder,
+    ClearMarket,
     CreditDeposit,
     DefineAccount,
     DefineAsset,
     DefineKey,
     DefineMarket,
+    FreezeAccount,
+    FreezeAsset,
+    LoseAllSessions,
+    LoseSession,
     PlaceOrder,
     ReplaceOrder,
+    RevokeKey,
+    SetAccountTier,
+    SetEngineVersion,
+    SetFeeTier,
+    SetMarketState,
     Tick,
 )
 from book.definitions import Account, Asset, Key, Market
-from book.queries import Balances, Depth, Directory, Info, Logon, OpenOrders, OrderStatus
+from book.queries import (
+    AccountDetails,
+    AccountOrders,
+    AccountTrades,
+    Balances,
+    Candles,
+    Commission,
+    Depth,
+    Directory,
+    Info,
+    JudgeOrder,
+    Logon,
+    OpenOrders,
+    OrderStatus,
+    RecentTrades,
+    Ticker,
+)
 
 
 def _types(struct: type[Struct]) -> list[type]:
@@ -35,11 +64,18 @@ _COMMANDS: Final[dict[type, list[type]]] = {
     struct: _types(struct)
     for struct in (
         *(PlaceOrder, CancelOrder, CancelAll, AmendOrder, ReplaceOrder, Tick, CreditDeposit),
+        *(CancelAllAfter, ArmSession, LoseSession, LoseAllSessions, AdjustBalance),
         *(DefineAsset, DefineMarket, DefineAccount, DefineKey),
+        *(SetEngineVersion, SetMarketState, SetFeeTier, SetAccountTier),
+        *(RevokeKey, FreezeAccount, FreezeAsset, ClearMarket),
     )
 }
 _QUERIES: Final[dict[type, list[type]]] = {
-    struct: _types(struct) for struct in (OrderStatus, OpenOrders, Balances, Depth, Logon, Directory, Info)
+    struct: _types(struct)
+    for struct in (
+        *(OrderStatus, OpenOrders, Balances, Depth, Logon, Directory, Info, JudgeOrder),
+        *(AccountTrades, AccountOrders, AccountDetails, Commission, RecentTrades, Ticker, Candles),
+    )
 }
 
 
@@ -48,19 +84,39 @@ def check_command(command: Struct) -> None:
     _check(command, _COMMANDS)
 
 
-PlaceFields = tuple[int, int, int, str, int, int, int, int, int, int, bool, str, int, int, int]
+PlaceFields = tuple[int, int, int, str, int, int, int, int, int, int, bool, str, int, int, int, int, int, int]
 CancelFields = tuple[int, int, int, str, int, str, int, int]
 
 
 def place_fields(command: PlaceOrder) -> PlaceFields:
     """The fields in their order: `check_command` by hand, for the command that comes most. Raises TypeError."""
     fields = astuple(command)
-    account, key, session, symbol, side, kind, tif, quantity, price, amount, post_only, name, mode, sent, window = (
-        fields
-    )
+    # fmt: off  # one line per thought, not per name
+    (
+        account,
+        key,
+        session,
+        symbol,
+        side,
+        kind,
+        tif,
+        quantity,
+        price,
+        amount,
+        post_only,
+        name,
+        mode,
+        sent,
+        window,
+        stop_price,
+        expire_time,
+        display_quantity,
+    ) = fields
+    # fmt: on
     if not (
         int is type(account) is type(key) is type(session) is type(side) is type(kind) is type(tif) is type(quantity)
         and int is type(price) is type(amount) is type(mode) is type(sent) is type(window)
+        and int is type(stop_price) is type(expire_time) is type(display_quantity)
         and str is type(symbol) is type(name)
         and type(post_only) is bool
     ):

@@ -8,6 +8,7 @@ from typing import final
 
 from msgspec import Struct
 
+from book.commands import PlaceOrder
 from book.definitions import Account, Asset, Key, Market
 from book.events import OrderView
 
@@ -62,7 +63,100 @@ class Info(Struct, frozen=True, gc=False):
     """Where the engine stands. Answer: InfoView."""
 
 
-Query = OrderStatus | OpenOrders | Balances | Depth | Logon | Directory | Info
+@final
+class JudgeOrder(Struct, frozen=True, gc=False):
+    """Would this order be accepted now? Answer: Acceptable, or the Rejected it would get."""
+
+    order: PlaceOrder
+
+
+@final
+class AccountTrades(Struct, frozen=True, gc=False):
+    """The account's recent trades in a market, oldest first, from that trade id on, else the newest `limit`.
+
+    Answer: list[AccountTrade].
+    """
+
+    account: int
+    symbol: str
+    from_id: int = 0
+    limit: int = 500
+
+
+@final
+class AccountOrders(Struct, frozen=True, gc=False):
+    """The account's open and lately finished orders in a market, by id, from that id on, else the newest `limit`.
+
+    Answer: list[OrderView].
+    """
+
+    account: int
+    symbol: str
+    from_id: int = 0
+    limit: int = 500
+
+
+@final
+class AccountDetails(Struct, frozen=True, gc=False):
+    """How the exchange treats an account. Answer: AccountDetailsView."""
+
+    account: int
+
+
+@final
+class Commission(Struct, frozen=True, gc=False):
+    """What the account pays in a market. Answer: CommissionView."""
+
+    account: int
+    symbol: str
+
+
+@final
+class RecentTrades(Struct, frozen=True, gc=False):
+    """A market's last trades, oldest first. Answer: list[PublicTrade]."""
+
+    symbol: str
+    limit: int = 100
+
+
+@final
+class Ticker(Struct, frozen=True, gc=False):
+    """What happened in a market in the last 24 hours. Answer: TickerView."""
+
+    symbol: str
+
+
+@final
+class Candles(Struct, frozen=True, gc=False):
+    """A market's candles, oldest first: those that open in start_ns..end_ns (0: no bound), the newest `limit`.
+
+    Answer: list[Candle].
+    """
+
+    symbol: str
+    interval_ns: int  # one of history.INTERVALS
+    start_ns: int = 0
+    end_ns: int = 0
+    limit: int = 500
+
+
+Query = (
+    OrderStatus
+    | OpenOrders
+    | Balances
+    | Depth
+    | Logon
+    | Directory
+    | Info
+    | JudgeOrder
+    | AccountTrades
+    | AccountOrders
+    | AccountDetails
+    | Commission
+    | RecentTrades
+    | Ticker
+    | Candles
+)
 
 
 class Balance(Struct, frozen=True, gc=False):
@@ -97,6 +191,8 @@ class DirectoryView(Struct, frozen=True, gc=False):
     markets: list[MarketStatus]
     accounts: list[Account]
     keys: list[Key]
+    revoked_keys: list[int] = []  # msgspec copies an empty default
+    frozen_assets: list[str] = []
 
 
 class InfoView(Struct, frozen=True, gc=False):
@@ -109,6 +205,100 @@ class InfoView(Struct, frozen=True, gc=False):
     totals: dict[str, int]  # per asset, engine units: credited + adjusted - withdrawn
     accounts: int
     open_orders: int
+    engine_version: int = 0
 
 
-Answer = OrderView | list[OrderView] | list[Balance] | DepthView | Key | DirectoryView | InfoView
+class Acceptable(Struct, frozen=True, gc=False):
+    """The order would be accepted."""
+
+
+class AccountTrade(Struct, frozen=True, gc=False, array_like=True):
+    """One side of a trade, as its owner may see it."""
+
+    trade_id: int
+    order_id: int
+    client_order_id: str
+    symbol: str
+    side: int
+    price: int  # ticks
+    quantity: int  # lots
+    notional: int  # quote units
+    fee: int  # quote units; negative for a rebate
+    maker: bool
+    time_ns: int
+
+
+class PublicTrade(Struct, frozen=True, gc=False, array_like=True):
+    """A trade, as everybody may see it."""
+
+    trade_id: int
+    price: int  # ticks
+    quantity: int  # lots
+    notional: int  # quote units
+    taker_side: int
+    time_ns: int
+
+
+class Candle(Struct, frozen=True, gc=False, array_like=True):
+    """What happened in a market in one interval. Prices in ticks, volumes in lots and quote units."""
+
+    open_ns: int  # when the interval began
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    quote_volume: int
+    count: int  # trades
+
+
+class TickerView(Struct, frozen=True, gc=False):
+    """24 hours of a market, to the minute; all zero where nothing was traded. Times are the window's."""
+
+    symbol: str
+    open: int
+    high: int
+    low: int
+    last: int
+    volume: int
+    quote_volume: int
+    count: int
+    open_ns: int
+    close_ns: int
+
+
+class CommissionView(Struct, frozen=True, gc=False):
+    """Rates in parts per million of the notional; negative for a rebate."""
+
+    symbol: str
+    maker_fee: int
+    taker_fee: int
+
+
+class AccountDetailsView(Struct, frozen=True, gc=False):
+    """An account and what was set for it."""
+
+    account: Account
+    tier: int
+    frozen: bool
+    cancel_all_due_ns: int  # 0: not armed
+    open_orders: int
+    receivables: list[tuple[str, int]]  # what it owes the house: (asset, engine units), in the order of assets
+
+
+Answer = (
+    OrderView
+    | list[OrderView]
+    | list[Balance]
+    | DepthView
+    | Key
+    | DirectoryView
+    | InfoView
+    | Acceptable
+    | list[AccountTrade]
+    | AccountDetailsView
+    | CommissionView
+    | list[PublicTrade]
+    | TickerView
+    | list[Candle]
+)

@@ -474,7 +474,9 @@ class ReferenceEngine:
                 accounts=len(self._accounts),
                 open_orders=len(self._open),
             )
-        return self._answer_to(query)
+        if isinstance(query, Balances | OpenOrders | OrderStatus):
+            return self._answer_to(query)
+        raise NotImplementedError
 
     def _answer_to(self, query: Balances | OpenOrders | OrderStatus) -> Answer:
         """What an account asks about itself."""

@@ -19,11 +19,16 @@ SELL: Final = 2
 # Order types.
 LIMIT: Final = 1
 MARKET: Final = 2
+STOP_LOSS: Final = 3
+STOP_LOSS_LIMIT: Final = 4
+TAKE_PROFIT: Final = 5
+TAKE_PROFIT_LIMIT: Final = 6
 
 # Times in force.
 GTC: Final = 1
 IOC: Final = 2
 FOK: Final = 3
+GTD: Final = 4
 
 # Self-trade prevention; MARKET_DEFAULT on an order means 'as the market says'.
 MARKET_DEFAULT: Final = 0
@@ -54,8 +59,15 @@ TRADE: Final = 2
 WITHDRAW: Final = 4
 
 SIDES: Final[dict[int, str]] = {BUY: "BUY", SELL: "SELL"}
-ORDER_TYPES: Final[dict[int, str]] = {LIMIT: "LIMIT", MARKET: "MARKET"}
-TIMES_IN_FORCE: Final[dict[int, str]] = {GTC: "GTC", IOC: "IOC", FOK: "FOK"}
+ORDER_TYPES: Final[dict[int, str]] = {
+    LIMIT: "LIMIT",
+    MARKET: "MARKET",
+    STOP_LOSS: "STOP_LOSS",
+    STOP_LOSS_LIMIT: "STOP_LOSS_LIMIT",
+    TAKE_PROFIT: "TAKE_PROFIT",
+    TAKE_PROFIT_LIMIT: "TAKE_PROFIT_LIMIT",
+}
+TIMES_IN_FORCE: Final[dict[int, str]] = {GTC: "GTC", IOC: "IOC", FOK: "FOK", GTD: "GTD"}
 SELF_TRADE_MODES: Final[dict[int, str]] = {
     NONE: "NONE",
     EXPIRE_TAKER: "EXPIRE_TAKER",

@@ -162,7 +162,7 @@ def test_an_amended_order_keeps_the_rates_of_its_placement() -> None:
     exchange = Exchange()
     exchange.place(sell(BOB, 10, 100_000))
     exchange.place(buy(ALICE, 20, 90_000))
-    for trader in exchange.engine._markets[SYMBOL].traders.values():
+    for trader in exchange.engine.state.markets[SYMBOL].traders.values():
         trader.maker_rate, trader.taker_rate = 10_000, 20_000
     events = exchange.done(amend(ALICE, 2, 0, 100_000))
     events += exchange.done(sell(CAROL, 10, 100_000))

@@ -25,17 +25,17 @@ def busy() -> Engine:
 
 def resting(engine: Engine, order_id: int = 1) -> Order:
     """An open order."""
-    return engine._orders[order_id]
+    return engine.state.orders[order_id]
 
 
 def trader(engine: Engine, account: int = ALICE) -> Trader:
     """The account in the market."""
-    return engine._markets[SYMBOL].traders[account]
+    return engine.state.markets[SYMBOL].traders[account]
 
 
 def balance(engine: Engine, account: int = ALICE) -> Balance:
     """The account's quote balance."""
-    return engine._ledger.balance(account, "USDT")
+    return engine.state.ledger.balance(account, "USDT")
 
 
 def unit_created(engine: Engine) -> None:
@@ -56,12 +56,12 @@ def negative_balance(engine: Engine) -> None:
 
 def total_wrong(engine: Engine) -> None:
     """A credit that no deposit accounts for."""
-    engine._ledger.credit(ALICE, "USDT", 1)
+    engine.state.ledger.credit(ALICE, "USDT", 1)
 
 
 def deposit_lost(engine: Engine) -> None:
     """A deposit that is forgotten could be credited again."""
-    del engine._deposits._credited["start|1|BTC"]
+    del engine.state.deposits._credited["start|1|BTC"]
 
 
 def held_twice(engine: Engine) -> None:
@@ -85,18 +85,18 @@ def order_holds_too_little(engine: Engine) -> None:
 def hold_of_an_empty_account(engine: Engine) -> None:
     """An order holds what its account does not even have."""
     order = resting(engine)
-    order.trader = Trader(engine._accounts[3], SYMBOL, Balance(), Balance(), 0, 0)
+    order.trader = Trader(engine.state.accounts[3], SYMBOL, Balance(), Balance(), 0, 0)
 
 
 def order_not_indexed(engine: Engine) -> None:
     """An order on the book that cannot be found by its id."""
-    del engine._orders[1]
+    del engine.state.orders[1]
 
 
 def order_indexed_only(engine: Engine) -> None:
     """An order that can be found, but is not on the book."""
     order = resting(engine)
-    engine._markets[SYMBOL].book.reduce(order, order.quantity)
+    engine.state.markets[SYMBOL].book.reduce(order, order.quantity)
     del trader(engine).open_orders[1]
 
 
@@ -118,7 +118,7 @@ def open_orders_out_of_order(engine: Engine) -> None:
 
 def order_id_never_given(engine: Engine) -> None:
     """The next order would get an id that is in use."""
-    engine._last_order_id = 2
+    engine.state.last_order_id = 2
 
 
 def wrong_side(engine: Engine) -> None:
@@ -129,7 +129,7 @@ def wrong_side(engine: Engine) -> None:
 def crossed(engine: Engine) -> None:
     """The best bid is above the best ask."""
     order = resting(engine)
-    book = engine._markets[SYMBOL].book
+    book = engine.state.markets[SYMBOL].book
     book.reduce(order, order.quantity)
     order.price = 1_200
     book.add(order)
@@ -167,18 +167,18 @@ def executed_for_nothing(engine: Engine) -> None:
 
 def trader_of_another_account(engine: Engine) -> None:
     """An account whose orders would be another's."""
-    traders = engine._markets[SYMBOL].traders
+    traders = engine.state.markets[SYMBOL].traders
     traders[ALICE], traders[BOB] = traders[BOB], traders[ALICE]
 
 
 def account_of_another_number(engine: Engine) -> None:
     """An account that is defined as another."""
-    engine._accounts[ALICE].definition = Account(BOB, "account-2")
+    engine.state.accounts[ALICE].definition = Account(BOB, "account-2")
 
 
 def live_id_forgotten(engine: Engine) -> None:
     """An open order whose id could be used again."""
-    del engine._accounts[ALICE].client_order_ids._order_ids["auto-1"]
+    del engine.state.accounts[ALICE].client_order_ids._order_ids["auto-1"]
 
 
 def two_orders_of_one_name(engine: Engine) -> None:
@@ -188,14 +188,14 @@ def two_orders_of_one_name(engine: Engine) -> None:
 
 def finished_twice(engine: Engine) -> None:
     """An order that ended two times."""
-    account = engine._accounts[BOB]
+    account = engine.state.accounts[BOB]
     account.finished_orders.add(account.finished_orders.views()[-1])
 
 
 def finished_elsewhere(engine: Engine) -> None:
     """An order remembered by an account that never had it."""
-    view = engine._accounts[BOB].finished_orders.views()[-1]
-    engine._accounts[ALICE].finished_orders.add(msgspec.structs.replace(view, order_id=2))
+    view = engine.state.accounts[BOB].finished_orders.views()[-1]
+    engine.state.accounts[ALICE].finished_orders.add(msgspec.structs.replace(view, order_id=2))
 
 
 @pytest.mark.parametrize(

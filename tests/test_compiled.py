@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from book.engine import COMPILED
+from book.compiled import COMPILED
 from tests.test_engine_random import history, replay
 
 ROOT = Path(__file__).parent.parent

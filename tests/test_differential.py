@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from book.commands import PlaceOrder
-from book.engine import COMPILED
+from book.compiled import COMPILED
 from book.queries import OrderStatus
 from book.terms import BUY, IOC, LIMIT
 from tests import wild, workload

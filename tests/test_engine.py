@@ -6,8 +6,9 @@ import pytest
 from book import codes
 from book.client_order_ids import FINISHED_IDS
 from book.commands import CancelOrder, DefineAsset, DefineMarket, Tick
+from book.compiled import COMPILED
 from book.definitions import Asset, Market
-from book.engine import COMPILED, Engine
+from book.engine import Engine
 from book.events import OrderView, Rejected
 from book.history import FINISHED_ORDERS
 from book.queries import Balances, Depth, Directory, DirectoryView, Info, InfoView, OpenOrders, OrderStatus, Query

@@ -200,7 +200,7 @@ def test_a_replacement_is_a_cancel_and_a_placement_or_nothing(seed: int) -> None
     replaced = refused = 0
     for seq, (command, time_ns) in enumerate(history(seed + 2_000, count(900, 4_000))):
         number = 2 * seq + 2
-        mine = [order for order in engine._orders.values() if random.random() < 0.2]
+        mine = [order for order in engine.state.orders.values() if random.random() < 0.2]
         if mine and random.random() < 0.5:
             leaving = random.choice(mine)
             account, symbol = leaving.trader.account.number, leaving.trader.symbol

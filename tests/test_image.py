@@ -60,8 +60,8 @@ def test_the_same_state_has_the_same_dump_whichever_way_it_came_about() -> None:
     """What only caches, such as an empty price level or a trader without orders, does not show."""
     exchange, other = Exchange(), Exchange()
     exchange.refused(buy(CAROL, 10**6, 10**9))
-    exchange.engine._markets["BTC-USDT"].trader(exchange.engine._accounts[2])
-    exchange.engine._ledger.balance(0, "BTC")
+    exchange.engine.state.markets["BTC-USDT"].trader(exchange.engine.state.accounts[2])
+    exchange.engine.state.ledger.balance(0, "BTC")
     other.seq, other.time_ns = exchange.seq, exchange.time_ns
     for each in (exchange, other):
         each.place(buy(ALICE, 10, 100))

@@ -19,7 +19,7 @@ OTHER = Trader(AccountState(Account(2, "bob")), "BTC-USDT", Balance(), Balance()
 
 def order(order_id: int, price: int = 100, quantity: int = 10, side: int = BUY, trader: Trader = TRADER) -> Order:
     """An order that could rest."""
-    made = Order(trader, side, LIMIT, GTC, price, quantity, 0, False, str(order_id), 1, 0, 0)
+    made = Order(trader, side, LIMIT, GTC, price, quantity, 0, False, str(order_id), 1, 0, 0, 0, 0, 0)
     made.order_id = order_id
     return made
 

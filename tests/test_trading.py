@@ -393,7 +393,7 @@ def test_an_order_keeps_the_rates_of_its_placement() -> None:
     """A rate that changes while an order rests is the next order's."""
     exchange = Exchange()
     exchange.place(sell(BOB, 10, 100_000))
-    for trader in exchange.engine._markets["BTC-USDT"].traders.values():
+    for trader in exchange.engine.state.markets["BTC-USDT"].traders.values():
         trader.maker_rate, trader.taker_rate = 10_000, 20_000
     exchange.place(sell(BOB, 10, 100_000))
     _, events = exchange.place(ioc(ALICE, BUY, 20, 100_000))

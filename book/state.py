@@ -1,0 +1,129 @@
+"""All that the engine knows, in one place: what commands change, queries read and a dump holds."""
+
+from book.accounts import AccountState
+from book.commands import DefineAccount, DefineAsset, DefineKey, DefineMarket, Definition
+from book.definitions import Market
+from book.deposits import Deposits
+from book.digest import RollingDigest
+from book.events import AccountDefined, AssetDefined, Event, KeyDefined, MarketDefined, Rejected
+from book.image import VERSION, EngineImage
+from book.ledger import Ledger
+from book.live_market import LiveMarket
+from book.orders import Order, order_id_of
+from book.registry import Registry
+
+
+class State:
+    """The state of one engine. Made empty; `restore` fills an empty one."""
+
+    __slots__ = (
+        *("accounts", "deposits", "digest", "last_order_id", "last_seq", "last_time_ns", "ledger", "markets"),
+        *("orders", "registry"),
+    )
+
+    def __init__(self) -> None:
+        self.digest: RollingDigest = RollingDigest()
+        self.last_seq: int = 0
+        self.last_time_ns: int = 0
+        self.last_order_id: int = 0
+        self.registry: Registry = Registry()
+        self.ledger: Ledger = Ledger()
+        self.deposits: Deposits = Deposits()
+        self.orders: dict[int, Order] = {}
+        self.markets: dict[str, LiveMarket] = {}
+        self.accounts: dict[int, AccountState] = {
+            number: AccountState(account) for number, account in self.registry.accounts.items()
+        }
+
+    def find(self, account: AccountState, symbol: str, order_id: int, client_order_id: str) -> Order | None:
+        """The account's open order of this id; where both ids are given, both have to be its."""
+        order = self.orders.get(order_id or account.client_order_ids.get(client_order_id))
+        if order is None or order.trader.account is not account or order.trader.symbol != symbol:
+            return None
+        return None if client_order_id and order.client_order_id != client_order_id else order
+
+    def open_orders(self, account: AccountState, symbol: str = "") -> list[Order]:
+        """The account's open orders, oldest first, in one known market or in all."""
+        markets = [self.markets[symbol]] if symbol else self.markets.values()
+        orders: list[Order] = []
+        for market in markets:
+            trader = market.traders.get(account.number)
+            if trader is not None:
+                orders += trader.open_orders.values()
+        return orders if symbol else sorted(orders, key=order_id_of)
+
+    def define(self, command: Definition) -> Event | Rejected:
+        """Define something, or say why not."""
+        refused: Rejected | None
+        if type(command) is DefineAsset:
+            refused = self.registry.define_asset(command.asset)
+            if refused is None:
+                self.ledger.define_asset(command.asset.name)
+                return AssetDefined(command.asset)
+        elif type(command) is DefineMarket:
+            refused = self.registry.define_market(command.market)
+            if refused is None:
+                self._open_market(command.market)
+                return MarketDefined(command.market)
+        elif type(command) is DefineAccount:
+            refused = self.registry.define_account(command.account)
+            if refused is None:
+                self.accounts[command.account.account] = AccountState(command.account)
+                return AccountDefined(command.account)
+        else:
+            refused = self.registry.define_key(command.key)
+            if refused is None:
+                return KeyDefined(command.key)
+        return refused
+
+    def _open_market(self, market: Market) -> None:
+        base, quote = self.registry.assets[market.base], self.registry.assets[market.quote]
+        self.markets[market.symbol] = LiveMarket(market, base, quote, self.ledger, self.orders)
+
+    def image(self) -> EngineImage:
+        """The state as plain data."""
+        chain, rest = self.digest.state()
+        return EngineImage(
+            version=VERSION,
+            last_seq=self.last_seq,
+            last_time_ns=self.last_time_ns,
+            last_order_id=self.last_order_id,
+            digest_chain=chain,
+            digest_rest=rest,
+            assets=list(self.registry.assets.values()),
+            accounts=[account.image() for account in self.accounts.values()],
+            keys=list(self.registry.keys.values()),
+            balances=self.ledger.rows(),
+            deposits=self.deposits.all(),
+            markets=[market.image() for market in self.markets.values()],
+        )
+
+    def restore(self, image: EngineImage) -> None:
+        """Become, from empty, what `image` was taken of.
+
+        Raises:
+            ValueError, KeyError: its parts do not fit together.
+            LedgerError: a balance is impossible.
+        """
+        self.last_seq = image.last_seq
+        self.last_time_ns = image.last_time_ns
+        self.last_order_id = image.last_order_id
+        self.digest = RollingDigest(image.digest_chain, image.digest_rest)
+        definitions: list[Definition] = [DefineAsset(asset) for asset in image.assets]
+        definitions += [DefineAccount(account.definition) for account in image.accounts[1:]]
+        definitions += [DefineKey(key) for key in image.keys]
+        definitions += [DefineMarket(market.definition) for market in image.markets]
+        for definition in definitions:
+            refused = self.define(definition)
+            if type(refused) is Rejected:
+                raise ValueError(str(refused))
+        for number, asset, available, held in image.balances:
+            if number not in self.accounts:
+                raise ValueError(f"a balance of account {number}")
+            self.ledger.restore(number, asset, available, held)
+        for deposit in image.deposits:
+            self.deposits.add(deposit)
+        for remembered in image.accounts:
+            self.accounts[remembered.definition.account].restore(remembered)
+        for market in image.markets:
+            self.markets[market.definition.symbol].restore(market, self.accounts)
