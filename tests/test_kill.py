@@ -26,7 +26,7 @@ MAKER_PPM, TAKER_PPM = 1_000, 2_000
 # Fewer finished orders per account and life than the exchange remembers, so that each can be asked for.
 ORDERS_PER_LIFE = 400
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(count(600, 7200))]
 
 
 @define
