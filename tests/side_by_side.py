@@ -11,7 +11,6 @@ from book.commands import Command
 from book.engine import Engine
 from book.events import Event, OrderClosed, Rejected, Trade
 from book.queries import Balances, Depth, Directory, DirectoryView, Info, InfoView, OpenOrders, Query
-
 from book.reference import ReferenceEngine
 from book.terms import ORDER_STATES
 from tests.wild import Wild, opening

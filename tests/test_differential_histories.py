@@ -8,7 +8,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from book.commands import CancelAll, CancelOrder, Command, CreditDeposit, DefineMarket, PlaceOrder
 from book.definitions import Market
-
 from book.terms import FOK, GTC, IOC, LIMIT, ORDER_TYPES, SELF_TRADE_MODES, SIDES, TIMES_IN_FORCE
 from tests.counts import count
 from tests.planted_bugs import let_ioc_rest

@@ -27,7 +27,6 @@ from book.commands import (
 from book.definitions import Account, Asset, Key, Market
 from book.events import Event, OrderAccepted, OrderClosed
 from book.queries import Balances, Depth, Directory, Info, Logon, OpenOrders, OrderStatus, Query
-
 from book.terms import BUY, DECREMENT, EXPIRE_BOTH, EXPIRE_TAKER, FOK, GTC, IOC, LIMIT, MARKET, MAX_INT, NONE, SELL
 
 NUMBERS: Final = [0, 1, -1, 2, 7, 10**9, 2**31, MAX_INT, MAX_INT - 1, 2**63, -(2**63), 2**64, 10**30, -(10**30)]

@@ -15,7 +15,6 @@ from attrs import define
 from book.commands import CancelOrder, Command, CreditDeposit, DefineAccount, DefineAsset, DefineMarket, PlaceOrder
 from book.definitions import Account, Asset, Market
 from book.events import Event, OrderAccepted, OrderClosed, OrderReduced, Trade
-
 from book.terms import BUY, EXPIRE_TAKER, FOK, GTC, IOC, LIMIT, SELL
 
 MAX_DEVIATION: Final = 10_000  # ticks
