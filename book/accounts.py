@@ -10,11 +10,13 @@ from book.image import AccountImage
 class AccountState:
     """An account and its memories."""
 
-    __slots__ = ("client_order_ids", "definition", "finished_orders", "number")
+    __slots__ = ("client_order_ids", "definition", "finished_orders", "frozen", "number", "tier")
 
     def __init__(self, definition: Account) -> None:
         self.definition = definition
         self.number: int = definition.account
+        self.tier: int = 0  # of fees; 0: none
+        self.frozen: bool = False
         self.client_order_ids = ClientOrderIds()
         self.finished_orders = FinishedOrders()
 
@@ -25,7 +27,9 @@ class AccountState:
 
     def image(self) -> AccountImage:
         """The account as plain data."""
-        return AccountImage(self.definition, self.client_order_ids.finished(), self.finished_orders.views())
+        return AccountImage(
+            self.definition, self.client_order_ids.finished(), self.finished_orders.views(), self.tier, self.frozen
+        )
 
     def restore(self, image: AccountImage) -> None:
         """Remember what `image` gave."""
@@ -34,3 +38,5 @@ class AccountState:
             self.client_order_ids.finish(client_order_id)
         for view in image.finished_orders:
             self.finished_orders.add(view)
+        self.tier = image.tier
+        self.frozen = image.frozen

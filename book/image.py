@@ -11,7 +11,7 @@ from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from book.definitions import Account, Asset, Key, Market
-from book.events import Credited, OrderView
+from book.events import Adjusted, Credited, OrderView
 from book.terms import MAX_INT, PPM
 
 VERSION: Final = 1
@@ -61,6 +61,7 @@ class MarketImage(_Image, frozen=True):
     last_trade_id: _Count
     bids: list[OrderImage]
     asks: list[OrderImage]
+    fee_tiers: list[tuple[_Code, _Rate, _Rate]]  # tier, maker's rate, taker's rate; by tier
 
 
 class AccountImage(_Image, frozen=True):
@@ -69,6 +70,8 @@ class AccountImage(_Image, frozen=True):
     definition: Account
     finished_ids: list[tuple[str, int]]  # client order id, order id
     finished_orders: list[OrderView]
+    tier: _Code
+    frozen: bool
 
 
 class EngineImage(_Image, frozen=True):
@@ -86,6 +89,10 @@ class EngineImage(_Image, frozen=True):
     balances: list[tuple[int, str, _Count, _Count]]  # account, asset, available, held
     deposits: list[Credited]
     markets: list[MarketImage]
+    engine_version: _Code
+    revoked_keys: list[int]
+    frozen_assets: list[str]
+    adjustments: list[Adjusted]
 
 
 _encoder: Final = Encoder()

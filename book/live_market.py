@@ -18,8 +18,8 @@ class LiveMarket:
     """One market."""
 
     __slots__ = (
-        *("base", "book", "definition", "house", "last_trade_id", "lot", "orders", "quote", "state", "tick_value"),
-        *("traders", "_ledger"),
+        *("base", "book", "definition", "fee_tiers", "house", "last_trade_id", "lot", "orders", "quote", "state"),
+        *("tick_value", "traders", "_ledger"),
     )
 
     def __init__(self, definition: Market, base: Asset, quote: Asset, ledger: Ledger, orders: dict[int, Order]) -> None:
@@ -35,21 +35,39 @@ class LiveMarket:
         self.traders: dict[int, Trader] = {}
         self.state: int = TRADING
         self.last_trade_id: int = 0
+        self.fee_tiers: Final[dict[int, tuple[int, int]]] = {}  # maker's and taker's rate by tier
         self._ledger: Final = ledger
 
     def trader(self, account: AccountState) -> Trader:
         """The account in this market."""
         trader = self.traders.get(account.number)
         if trader is None:
+            maker_rate, taker_rate = self.rates(account)
             trader = self.traders[account.number] = Trader(
                 account,
                 self.definition.symbol,
                 self._ledger.balance(account.number, self.base.name),
                 self._ledger.balance(account.number, self.quote.name),
-                self.definition.maker_fee,
-                self.definition.taker_fee,
+                maker_rate,
+                taker_rate,
             )
         return trader
+
+    def rates(self, account: AccountState) -> tuple[int, int]:
+        """What the account's next order here pays as a maker and as a taker, in parts per million."""
+        return self.fee_tiers.get(account.tier, (self.definition.maker_fee, self.definition.taker_fee))
+
+    def reprice(self, account: AccountState) -> None:
+        """The account's rates have changed."""
+        trader = self.traders.get(account.number)
+        if trader is not None:
+            trader.maker_rate, trader.taker_rate = self.rates(account)
+
+    def set_fee_tier(self, tier: int, rates: tuple[int, int]) -> None:
+        """Accounts of this tier pay these rates from now on, as makers and as takers."""
+        self.fee_tiers[tier] = rates
+        for trader in self.traders.values():
+            self.reprice(trader.account)
 
     def quote_in_existence(self) -> int:
         """How much of the quote asset there is, in engine units."""
@@ -103,6 +121,7 @@ class LiveMarket:
             self.last_trade_id,
             [order.image() for level in self.book.bids.each_level() for order in level.orders()],
             [order.image() for level in self.book.asks.each_level() for order in level.orders()],
+            [(tier, maker_rate, taker_rate) for tier, (maker_rate, taker_rate) in sorted(self.fee_tiers.items())],
         )
 
     def restore(self, image: MarketImage, accounts: dict[int, AccountState]) -> None:
@@ -111,6 +130,8 @@ class LiveMarket:
         Raises:
             KeyError: an order is of an account there is not.
         """
+        for tier, maker_rate, taker_rate in image.fee_tiers:
+            self.fee_tiers[tier] = (maker_rate, taker_rate)
         orders: list[Order] = []
         for resting in image.bids + image.asks:
             account = accounts[resting.account]

@@ -1,6 +1,7 @@
 """All that the engine knows, in one place: what commands change, queries read and a dump holds."""
 
 from book.accounts import AccountState
+from book.adjustments import Adjustments
 from book.commands import DefineAccount, DefineAsset, DefineKey, DefineMarket, Definition
 from book.definitions import Market
 from book.deposits import Deposits
@@ -17,18 +18,20 @@ class State:
     """The state of one engine. Made empty; `restore` fills an empty one."""
 
     __slots__ = (
-        *("accounts", "deposits", "digest", "last_order_id", "last_seq", "last_time_ns", "ledger", "markets"),
-        *("orders", "registry"),
+        *("accounts", "adjustments", "deposits", "digest", "engine_version", "last_order_id", "last_seq"),
+        *("last_time_ns", "ledger", "markets", "orders", "registry"),
     )
 
     def __init__(self) -> None:
         self.digest: RollingDigest = RollingDigest()
+        self.engine_version: int = 0
         self.last_seq: int = 0
         self.last_time_ns: int = 0
         self.last_order_id: int = 0
         self.registry: Registry = Registry()
         self.ledger: Ledger = Ledger()
         self.deposits: Deposits = Deposits()
+        self.adjustments: Adjustments = Adjustments()
         self.orders: dict[int, Order] = {}
         self.markets: dict[str, LiveMarket] = {}
         self.accounts: dict[int, AccountState] = {
@@ -96,6 +99,10 @@ class State:
             balances=self.ledger.rows(),
             deposits=self.deposits.all(),
             markets=[market.image() for market in self.markets.values()],
+            engine_version=self.engine_version,
+            revoked_keys=list(self.registry.revoked_keys),
+            frozen_assets=list(self.registry.frozen_assets),
+            adjustments=self.adjustments.all(),
         )
 
     def restore(self, image: EngineImage) -> None:
@@ -123,6 +130,11 @@ class State:
             self.ledger.restore(number, asset, available, held)
         for deposit in image.deposits:
             self.deposits.add(deposit)
+        for adjusted in image.adjustments:
+            self.adjustments.add(adjusted)
+        self.engine_version = image.engine_version
+        self.registry.revoked_keys.update(dict.fromkeys(image.revoked_keys))
+        self.registry.frozen_assets.update(dict.fromkeys(image.frozen_assets))
         for remembered in image.accounts:
             self.accounts[remembered.definition.account].restore(remembered)
         for market in image.markets:
