@@ -12,14 +12,15 @@ from book.ledger import Ledger
 from book.live_market import LiveMarket
 from book.orders import Order, order_id_of
 from book.registry import Registry
+from book.timers import CANCEL_ALL, Timers
 
 
 class State:
     """The state of one engine. Made empty; `restore` fills an empty one."""
 
     __slots__ = (
-        *("accounts", "adjustments", "deposits", "digest", "engine_version", "last_order_id", "last_seq"),
-        *("last_time_ns", "ledger", "markets", "orders", "registry"),
+        *("accounts", "adjustments", "armed_sessions", "deposits", "digest", "engine_version", "last_order_id"),
+        *("last_seq", "last_time_ns", "ledger", "markets", "orders", "registry", "timers"),
     )
 
     def __init__(self) -> None:
@@ -31,12 +32,14 @@ class State:
         self.registry: Registry = Registry()
         self.ledger: Ledger = Ledger()
         self.deposits: Deposits = Deposits()
+        self.timers: Timers = Timers()
         self.adjustments: Adjustments = Adjustments()
         self.orders: dict[int, Order] = {}
         self.markets: dict[str, LiveMarket] = {}
         self.accounts: dict[int, AccountState] = {
             number: AccountState(account) for number, account in self.registry.accounts.items()
         }
+        self.armed_sessions: dict[int, AccountState] = {}  # whose orders end with them, in the order of arming
 
     def find(self, account: AccountState, symbol: str, order_id: int, client_order_id: str) -> Order | None:
         """The account's open order of this id; where both ids are given, both have to be its."""
@@ -81,7 +84,9 @@ class State:
 
     def _open_market(self, market: Market) -> None:
         base, quote = self.registry.assets[market.base], self.registry.assets[market.quote]
-        self.markets[market.symbol] = LiveMarket(market, base, quote, self.ledger, self.orders)
+        self.markets[market.symbol] = LiveMarket(
+            len(self.markets), market, base, quote, self.ledger, self.orders, self.timers
+        )
 
     def image(self) -> EngineImage:
         """The state as plain data."""
@@ -99,6 +104,7 @@ class State:
             balances=self.ledger.rows(),
             deposits=self.deposits.all(),
             markets=[market.image() for market in self.markets.values()],
+            armed_sessions=[(session, account.number) for session, account in self.armed_sessions.items()],
             engine_version=self.engine_version,
             revoked_keys=list(self.registry.revoked_keys),
             frozen_assets=list(self.registry.frozen_assets),
@@ -116,14 +122,7 @@ class State:
         self.last_time_ns = image.last_time_ns
         self.last_order_id = image.last_order_id
         self.digest = RollingDigest(image.digest_chain, image.digest_rest)
-        definitions: list[Definition] = [DefineAsset(asset) for asset in image.assets]
-        definitions += [DefineAccount(account.definition) for account in image.accounts[1:]]
-        definitions += [DefineKey(key) for key in image.keys]
-        definitions += [DefineMarket(market.definition) for market in image.markets]
-        for definition in definitions:
-            refused = self.define(definition)
-            if type(refused) is Rejected:
-                raise ValueError(str(refused))
+        self._restore_definitions(image)
         for number, asset, available, held in image.balances:
             if number not in self.accounts:
                 raise ValueError(f"a balance of account {number}")
@@ -132,10 +131,25 @@ class State:
             self.deposits.add(deposit)
         for adjusted in image.adjustments:
             self.adjustments.add(adjusted)
+        for remembered in image.accounts:
+            account = self.accounts[remembered.definition.account]
+            account.restore(remembered)
+            if account.cancel_all_due_ns:
+                self.timers.set(CANCEL_ALL, account.number, account.cancel_all_due_ns)
+        for market in image.markets:
+            self.markets[market.definition.symbol].restore(market, self.accounts)
+        for session, number in image.armed_sessions:
+            self.armed_sessions[session] = self.accounts[number]
+
+    def _restore_definitions(self, image: EngineImage) -> None:
+        definitions: list[Definition] = [DefineAsset(asset) for asset in image.assets]
+        definitions += [DefineAccount(account.definition) for account in image.accounts[1:]]
+        definitions += [DefineKey(key) for key in image.keys]
+        definitions += [DefineMarket(market.definition) for market in image.markets]
+        for definition in definitions:
+            refused = self.define(definition)
+            if type(refused) is Rejected:
+                raise ValueError(str(refused))
         self.engine_version = image.engine_version
         self.registry.revoked_keys.update(dict.fromkeys(image.revoked_keys))
         self.registry.frozen_assets.update(dict.fromkeys(image.frozen_assets))
-        for remembered in image.accounts:
-            self.accounts[remembered.definition.account].restore(remembered)
-        for market in image.markets:
-            self.markets[market.definition.symbol].restore(market, self.accounts)
