@@ -149,6 +149,9 @@ def judge_amendment(state: State, command: AmendOrder, time_ns: int) -> tuple[Or
     order = open_order(state, command.account, market, command.order_id, command.client_order_id)
     new = copy(order)
     new.quantity = command.new_quantity or order.quantity
+    # > a larger one or a new price loses it; <= executed is refused
+    executed = "ALREADY_EXECUTED"
+    demand(new.open > 0, codes.CANCEL_REJECTED, executed, "new_quantity", new.quantity, order.executed)
     if command.new_price:
         # > A market kind of stop has no price to amend.
         met = order.type in LIMIT_KINDS
@@ -158,9 +161,6 @@ def judge_amendment(state: State, command: AmendOrder, time_ns: int) -> tuple[Or
     if is_reduction(order, new):
         welcome = {TRADING, POST_ONLY, CANCEL_ONLY}
     _judge_welcome(state, command.account, market, welcome)
-    # > a larger one or a new price loses it; <= executed is refused
-    executed = "ALREADY_EXECUTED"
-    demand(new.open > 0, codes.CANCEL_REJECTED, executed, "new_quantity", new.quantity, order.executed)
     judge_quantity("new_quantity", new.quantity, market)
     if order.display_quantity:
         # > an iceberg has at most 100 parts

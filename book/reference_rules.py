@@ -115,7 +115,8 @@ def judge_words(command: PlaceOrder, time_ns: int) -> None:
     demand(named, wrong, "", "client_order_id")
     # > then what the type takes: `time_in_force`, `price`, `quote_quantity`, `quantity` (beside an amount),
     # > `stop_price`, `post_only`, `display_quantity`, `expire_time`
-    demand(tif in TAKES_IN_FORCE[command.type], wrong, "", "time_in_force", tif)
+    greatest = IOC if command.type == MARKET else 0
+    demand(tif in TAKES_IN_FORCE[command.type], wrong, "", "time_in_force", tif, greatest)
     demand(command.type in LIMIT_KINDS or command.price == 0, wrong, "", "price", command.price)
     # > `quoteOrderQty` is the most that is spent
     # A sell spends lots.

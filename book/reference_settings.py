@@ -70,14 +70,16 @@ def carry_out(  # noqa: PLR0911 -- one for each
 def _set_version(state: State, command: SetEngineVersion) -> Iterator[Event]:
     # > a binary replays every version it lists and refuses others
     demand(command.version == NEWEST_VERSION, REFUSED, "OUT_OF_RANGE", "version", command.version, NEWEST_VERSION)
-    _demand_change(command.version > state.engine_version, "version", command.version)
+    newer = command.version > state.engine_version
+    demand(newer, REFUSED, "UNCHANGED", "version", command.version, state.engine_version)
     state.engine_version = command.version
     yield EngineVersionSet(command.version)
 
 
 def _set_state(state: State, command: SetMarketState, time_ns: int) -> Iterator[Event]:
     market = _market(state, command.symbol)
-    demand_range("state", command.state, terms.TRADING, terms.HALT)
+    known = command.state in terms.MARKET_STATES
+    demand(known, REFUSED, "OUT_OF_RANGE", "state", command.state, terms.HALT)
     before = state.market_state(market)
     _demand_change(command.state != before.state or before.until_ns != 0, "state", command.state)
     yield from set_market_state(state, market, command.state, time_ns)
@@ -177,16 +179,16 @@ def _adjust(state: State, command: AdjustBalance, seq: int) -> Iterator[Event]:
     demand(command.operator != command.second_operator, REFUSED, "SAME_OPERATOR", "second_operator")
     _demand_room(state, asset, amount)
     # > What is not available cannot be taken: it becomes a receivable of the house.
-    moved = max(amount, -state.available(account, asset))
-    short = moved - amount
-    room = MAX_INT - state.receivable(account, asset)
-    demand(short <= room, REFUSED, "OVERFLOW", "amount", amount, room)
+    available = state.available(account, asset)
+    most = available + MAX_INT - state.receivable(account, asset)
+    demand(amount >= -most, REFUSED, "OVERFLOW", "amount", amount, -most)
+    moved = max(amount, -available)
     adjusted = Adjusted(
         adjustment_id=command.adjustment_id,
         account=account,
         asset=asset,
         amount=moved,
-        short=short,
+        short=moved - amount,
         reason=command.reason,
         operator=command.operator,
         second_operator=command.second_operator,

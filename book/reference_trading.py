@@ -134,7 +134,8 @@ def _prevent(state: State, taker: Order, maker: Order, time_ns: int) -> Iterator
     if taker.self_trade in {terms.EXPIRE_TAKER, terms.EXPIRE_BOTH} or (shrinks and lots == wanted):
         yield close(state, taker, terms.EXPIRED_IN_MATCH, time_ns)
     elif shrinks:
-        taker.amount -= taker.cost(lots, maker.price, taker.taker_rate)
+        if taker.quote_quantity:
+            taker.amount -= taker.cost(lots, maker.price, taker.taker_rate)
         yield taker.shrink(lots, time_ns)
 
 
