@@ -211,7 +211,7 @@ def check_accounts(accounts: Collection[AccountState], orders: Iterable[Order], 
         mine[order.client_order_id] = order.order_id
     for account in accounts:
         account.client_order_ids.check(live[account.number])
-        views = account.finished_orders.views()
+        views = account.finished_orders.all()
         if len({view.order_id for view in views}) != len(views):
             raise AssertionError(f"account {account.number} remembers that an order finished twice")
         for view in views:
