@@ -205,18 +205,8 @@ class Candles:
     def of(self, interval_ns: int) -> list[LiveCandle]:
         """The current candle of this interval, which is one of `INTERVALS`, and the last closed ones; oldest first."""
         told = [series for series in self._series if series.interval_ns <= interval_ns]
-        candles = told[-1].closed.all()
-        latest: LiveCandle | None = None
-        for series in reversed(told):
-            current = series.current
-            if current is None:
-                continue
-            if latest is None or current.open_ns >= latest.end_ns:
-                latest = current.within(interval_ns)
-                candles.append(latest)
-            else:
-                latest.absorb(current)
-        return candles[-1 - CLOSED_CANDLES :]
+        untold = [series.current for series in reversed(told) if series.current is not None]
+        return (told[-1].closed.all() + _folded(untold, interval_ns))[-1 - CLOSED_CANDLES :]
 
     def since(self, start_ns: int) -> LiveCandle | None:
         """All minutes from this one on in one candle; None if nothing was traded in them."""
@@ -227,6 +217,21 @@ class Candles:
         for candle in minutes[1:]:
             span.absorb(candle)
         return span
+
+    def check(self) -> None:
+        """Every candle is what the finer ones of its time make together. Raises AssertionError."""
+        finer: list[LiveCandle] = []
+        for series in self._series:
+            candles = self.of(series.interval_ns)
+            _check(candles, series.interval_ns)
+            made = _folded(finer, series.interval_ns)
+            if len(finer) >= CLOSED_CANDLES:
+                del made[0]  # a part of it may be forgotten
+            elif finer and len(made) != len(candles):
+                raise AssertionError(f"{len(candles)} candles of {series.interval_ns} ns are made of {len(made)}")
+            if [c.view() for c in made] != [c.view() for c in candles[len(candles) - len(made) :]]:
+                raise AssertionError(f"the candles of {series.interval_ns} ns are not made of the finer ones")
+            finer = candles
 
     def image(self) -> list[list[Candle]]:
         """For each interval the candles, oldest first and the current one last."""
@@ -247,6 +252,30 @@ class Candles:
         for series, rows in zip(self._series, image, strict=True):
             for row in rows:
                 series.turn_to(_restored(row, series.interval_ns))
+
+
+def _folded(candles: list[LiveCandle], interval_ns: int) -> list[LiveCandle]:
+    """Candles, oldest first, as those of a coarser interval."""
+    coarser: list[LiveCandle] = []
+    for candle in candles:
+        if coarser and candle.open_ns < coarser[-1].end_ns:
+            coarser[-1].absorb(candle)
+        else:
+            coarser.append(candle.within(interval_ns))
+    return coarser
+
+
+def _check(candles: list[LiveCandle], interval_ns: int) -> None:
+    """Each by itself is possible, and they follow each other."""
+    end_ns = 0
+    for candle in candles:
+        if candle.open_ns < end_ns or candle.open_ns % interval_ns or candle.end_ns != candle.open_ns + interval_ns:
+            raise AssertionError(f"a candle of {interval_ns} ns opens at {candle.open_ns} and ends at {candle.end_ns}")
+        if not 1 <= candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high:
+            raise AssertionError(f"the candle of {candle.open_ns} has impossible prices: {candle.view()}")
+        if not 1 <= candle.count <= min(candle.volume, candle.quote_volume):
+            raise AssertionError(f"the candle of {candle.open_ns} has impossible volumes: {candle.view()}")
+        end_ns = candle.end_ns
 
 
 def _restored(row: Candle, interval_ns: int) -> LiveCandle:
