@@ -298,13 +298,18 @@ class Engine:
 
         Raises:
             TypeError: something in it is not of its type.
+            ValueError: the time goes back.
         """
         check_query(query)
         now_ns = self.state.last_time_ns if time_ns is None else time_ns
+        if type(now_ns) is not int:
+            raise TypeError("time_ns is a plain integer")
+        if not self.state.last_time_ns <= now_ns <= MAX_INT:
+            raise ValueError(f"time {now_ns} ns after {self.state.last_time_ns} ns")
         if type(query) is JudgeOrder:
             order = self._admit(place_fields(query.order), now_ns)
             return Acceptable() if isinstance(order, Order) else order
-        return answer(self.state, query)
+        return answer(self.state, query, now_ns)
 
     # The whole state
 
