@@ -132,8 +132,9 @@ class LiveMarket:
         self._keep(order)
 
     def _keep(self, order: Order) -> None:
-        if order.order_id in self.orders:
+        if order.is_open:
             return
+        order.is_open = True
         order.trader.open_orders[order.order_id] = order
         self.orders[order.order_id] = order
         if order.expire_time:
@@ -156,7 +157,9 @@ class LiveMarket:
         if order.held:
             self.give_back(order, order.held)
         trader = order.trader
-        if trader.open_orders.pop(order.order_id, None) is not None:
+        if order.is_open:
+            order.is_open = False
+            del trader.open_orders[order.order_id]
             del self.orders[order.order_id]
             if order.expire_time:
                 self._timers.clear(EXPIRY, order.order_id)
