@@ -69,9 +69,9 @@ from book.settings import carry_out
 from book.state import State
 from book.terms import CANCELED, HALT, MAX_INT, TRADE, TRADING
 from book.trading import amend, enter, let_triggered_enter
+from book.versions import VERSIONS
 
-# Grows with every change of what the same commands lead to; a log made by a newer engine is refused.
-ENGINE_VERSION: Final = 1
+ENGINE_VERSION: Final = VERSIONS[-1]  # a log made by a newer engine is refused
 
 MAX_RECV_WINDOW_MS: Final = 60_000
 MAX_AHEAD_MS: Final = 1_000  # how far a client's clock may be ahead of ours
@@ -290,6 +290,8 @@ class Engine:
             key = self.state.registry.keys.get(key_number)
             if key is None or key.account != number:
                 return Rejected(codes.REJECTED_KEY, "UNKNOWN_KEY", "key", key_number)
+            if key_number in self.state.registry.revoked_keys:
+                return Rejected(codes.REJECTED_KEY, "REVOKED_KEY", "key", key_number)
             if not key.permissions & TRADE:
                 return Rejected(codes.REJECTED_KEY, "NO_PERMISSION", "key", key_number)
         if not 0 <= session <= MAX_INT:
@@ -307,13 +309,18 @@ class Engine:
 
         Raises:
             TypeError: something in it is not of its type.
+            ValueError: the time goes back.
         """
         check_query(query)
         now_ns = self.state.last_time_ns if time_ns is None else time_ns
+        if type(now_ns) is not int:
+            raise TypeError("time_ns is a plain integer")
+        if not self.state.last_time_ns <= now_ns <= MAX_INT:
+            raise ValueError(f"time {now_ns} ns after {self.state.last_time_ns} ns")
         if type(query) is JudgeOrder:
             order = self._admit(place_fields(query.order), now_ns)
             return Acceptable() if isinstance(order, Order) else order
-        return answer(self.state, query)
+        return answer(self.state, query, now_ns)
 
     # The whole state
 
