@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
@@ -55,7 +55,7 @@ class AdminConfig:
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
     method: str
     id: int | str | None = None
-    params: dict[str, Any] = {}  # msgspec copies an empty default
+    params: dict[str, str | int | bool] = {}  # msgspec copies an empty default
 
 
 class _Refusal(Exception):  # noqa: N818 - an answer on its way, not a fault
@@ -212,7 +212,9 @@ def _parse(line: bytes) -> _Request:
     except (ValueError, RecursionError) as error:
         form = 'a JSON request {"method":…,"params":{…}} or bare words, in UTF-8'
         raise _Refusal(400, codes.INVALID_JSON, f"this line is neither {form}") from error
-    params: dict[str, Any] = {str(place): word for place, word in enumerate(w for w in words if w != "--yes")}
+    params: dict[str, str | int | bool] = {
+        str(place): word for place, word in enumerate(w for w in words if w != "--yes")
+    }
     if "--yes" in words:
         params["yes"] = True
     return _Request(method, None, params)

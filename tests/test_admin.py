@@ -160,6 +160,8 @@ async def test_calls_by_name_and_by_place() -> None:
         (b'{"method":"echo","word":"a"}\n', 400, "neither"),
         (b"[" * 3000 + b"\n", 400, "there is no command"),
         (b'{"method":"echo","params":' + b"[" * 30_000 + b"\n", 400, "neither"),
+        (b'{"method":"echo","params":{"word":["a"]}}\n', 400, "neither"),
+        (b'{"method":"echo","params":{"word":' + b"[" * 5_000 + b"]" * 5_000 + b"}}\n", 400, "neither"),
         (b"a" * 70_000, 400, "longer than 65536 bytes"),
     ],
 )
