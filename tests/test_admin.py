@@ -1,65 +1,50 @@
 """The admin socket by itself: who may come in, and how commands are called."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from structlog.testing import capture_logs
-from trio.abc import HalfCloseableStream, Listener
-from trio.testing import memory_stream_pair
+from trio.abc import HalfCloseableStream
 
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommand, BadCall
 from actors.mailbox import Busy
-from actors.world import Credentials, Peer
+from actors.world import Credentials
+from tests.simulation.network import MemoryNetwork
 
 OWN_UID = 1000
+SOCKET = Path("admin.sock")
 
 
-class OneDoor(Listener[HalfCloseableStream]):
-    """A listener that lets in whoever a test sends, and a network that has only this one."""
+class Door:
+    """The admin socket in a network of its own, and whoever knocks there."""
 
-    def __init__(self, uid: int) -> None:
-        self._uid = uid
-        self._send, self._arrivals = trio.open_memory_channel[HalfCloseableStream](10)
+    def __init__(self, uid: int, operators: frozenset[int] = frozenset()) -> None:
+        self._who = Credentials(7, uid, uid)
+        self._network = MemoryNetwork()
+        self._admin = Admin(AdminConfig(SOCKET, operators), self._network, OWN_UID, COMMANDS)
 
-    def knock(self) -> trio.StapledStream[Any, Any]:
-        """A new connection's client end."""
-        ours, theirs = memory_stream_pair()
-        self._send.send_nowait(theirs)
-        return ours
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[trio.Event]:
+        """While the admin serves; at the end of the block, or when this is set, it stops."""
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._run, stop)
+            yield stop
+            stop.set()
 
-    async def accept(self) -> HalfCloseableStream:
-        """The next to come."""
-        return await self._arrivals.receive()
+    async def _run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        await self._admin.run(stop, task_status=task_status)
 
-    async def aclose(self) -> None:
-        """Nobody comes any more."""
-        await self._arrivals.aclose()
-
-    async def listen_unix(self, _path: Path, mode: int) -> Listener[HalfCloseableStream]:
-        """This very door."""
-        assert mode == 0o660
-        return self
-
-    async def listen_tcp(self, _host: str, _port: int) -> Sequence[Listener[HalfCloseableStream]]:
-        """Not for the admin socket."""
-        raise AssertionError
-
-    def address(self, _listener: Listener[HalfCloseableStream]) -> Peer:
-        """Not for the admin socket."""
-        raise AssertionError
-
-    def peer(self, _stream: HalfCloseableStream) -> Peer:
-        """Not for the admin socket."""
-        raise AssertionError
-
-    def credentials(self, _stream: HalfCloseableStream) -> Credentials:
-        """Whoever the test says."""
-        return Credentials(7, self._uid, self._uid)
+    def knock(self) -> HalfCloseableStream:
+        """A new connection."""
+        assert self._network.listeners[SOCKET].mode == 0o660
+        return self._network.connect_unix(SOCKET, self._who)
 
 
 async def echo(word: str) -> object:
@@ -85,22 +70,14 @@ COMMANDS = {
 
 async def converse(uid: int, *lines: bytes, operators: frozenset[int] = frozenset()) -> list[Any]:
     """What is answered to these lines, each sent when the one before is answered."""
-    door = OneDoor(uid)
-    admin = Admin(AdminConfig(Path("admin.sock"), operators), door, OWN_UID, COMMANDS)
-    stop = trio.Event()
+    door = Door(uid, operators)
     answers: list[Any] = []
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, admin, stop)
+    async with door.opened():
         stream = door.knock()
         for line in lines:
             await stream.send_all(line)
             answers.append(json.loads(await stream.receive_some()))
-        stop.set()
     return answers
-
-
-async def _run(admin: Admin, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-    await admin.run(stop, task_status=task_status)
 
 
 @pytest.mark.parametrize("uid", [0, OWN_UID, 4321])
@@ -112,16 +89,12 @@ async def test_operators_come_in(uid: int) -> None:
 
 async def test_strangers_do_not() -> None:
     """Another uid is told so, whatever it asks, and it is logged."""
-    door = OneDoor(4321)
-    admin = Admin(AdminConfig(Path("admin.sock")), door, OWN_UID, COMMANDS)
-    stop = trio.Event()
+    door = Door(4321)
     with capture_logs() as logs:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_run, admin, stop)
+        async with door.opened():
             stream = door.knock()
             answer = json.loads(await stream.receive_some())
             assert await stream.receive_some() == b""
-            stop.set()
     assert (answer["status"], answer["error"]["msg"]) == (403, "uid 4321 is not an operator")
     assert [(entry["event"], entry["uid"]) for entry in logs] == [("refused", 4321)]
 
@@ -196,11 +169,8 @@ async def test_params_may_have_any_name() -> None:
 async def test_a_stop_lets_a_command_finish(autojump_clock: trio.testing.MockClock) -> None:
     """Idle connections end at once, a running command gets a second."""
     assert autojump_clock.rate == 0
-    door = OneDoor(0)
-    admin = Admin(AdminConfig(Path("admin.sock")), door, OWN_UID, COMMANDS)
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_run, admin, stop)
+    door = Door(0)
+    async with door.opened() as stop:
         idle, busy = door.knock(), door.knock()
         await busy.send_all(b"echo slow\n")
         await trio.sleep(1.5)
