@@ -153,7 +153,7 @@ def truncate(
 
 
 def _disk(folder: Path) -> RealDisk:
-    if not (folder / "reqlog").is_dir():
+    if not (folder / "reqlog").exists():
         typer.echo(f"tallystick: {folder} is no data folder: there is no reqlog in it", err=True)
         raise typer.Exit(Exit.USAGE)
     return RealDisk(str(folder), die)

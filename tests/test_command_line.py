@@ -196,6 +196,26 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     assert str(tmp_path / "data") in one_line(done.stderr)
 
 
+def test_a_file_in_place_of_the_log(data: Path) -> None:
+    """It ends the start, and a look at the log, with code 3; the line says where it is and what to do about it."""
+    data.mkdir()
+    (data / "reqlog").write_text("precious")
+    for command in (["demo", "--port", "0", "--data"], ["log", "verify"]):
+        done = run_tallystick(*command, str(data))
+        assert done.returncode == 3
+        assert re.search(rf"{data}/reqlog: .* where a folder belongs; move .* elsewhere$", one_line(done.stderr))
+    assert (data / "reqlog").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["exchange", "lock"])
+def test_a_folder_in_place_of_a_file(data: Path, name: str) -> None:
+    """It ends the start with code 3 in the same way."""
+    (data / name).mkdir(parents=True)
+    done = run_tallystick("demo", "--port", "0", "--data", str(data))
+    assert done.returncode == 3
+    assert f"{data / name}: it is a folder where a file belongs; move it elsewhere" in one_line(done.stderr)
+
+
 def test_the_log_commands(stopped: Path) -> None:
     """verify, stat, dump and replay agree with each other, and replay with what the running exchange says."""
     verdict = json.loads(run_tallystick("log", "verify", "--json", str(stopped)).stdout)

@@ -351,7 +351,7 @@ def test_a_segment_that_cannot_be_read_stops(scene: Scene) -> None:
     """A folder in its place is as good an example as a bad mode or a dying disk."""
     scene.file.unlink()
     scene.file.mkdir()
-    stop = scene.stops(f"cannot read .*{scene.path}: Is a directory", Unreadable)
+    stop = scene.stops(f"cannot read .*{scene.path}: it is a folder where a file belongs", Unreadable)
     assert stop.exit_code is Exit.DATA_DAMAGED
 
 
