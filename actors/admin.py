@@ -178,23 +178,29 @@ class Admin:
             raise _Refusal(
                 400, codes.UNSUPPORTED_METHOD, f"there is no command {request.method!r:.50}; 'help' lists them"
             )
-        outcome = "done"
+        outcome = "cut off by a stop; look whether it was done"
         try:
             with trio.fail_after(COMMAND_SECONDS):
-                return await command.call(request.params)
+                result = await command.call(request.params)
         except BadCall as error:
             outcome = str(error)
             raise _Refusal(400, codes.INVALID_PARAMETER, outcome) from error
         except NotDone as error:
             outcome = f"not done: {error}"
             raise _Refusal(503, codes.SERVER_BUSY, outcome) from error
-        except (OutcomeUnknown, trio.TooSlowError) as error:
+        except OutcomeUnknown as error:
+            outcome = f"the outcome is unknown: {error}; look before you try again"
+            raise _Refusal(500, codes.TIMEOUT, outcome) from error
+        except trio.TooSlowError as error:
             outcome = f"no answer within {COMMAND_SECONDS:g} s; look before you try again"
             raise _Refusal(500, codes.TIMEOUT, outcome) from error
         except Exception as error:
             outcome = f"failed: {error!r}"
             _log.exception("a command failed", call=request.method)
             raise _Refusal(500, codes.UNKNOWN, "the command failed by a bug of ours; the log has it") from error
+        else:
+            outcome = "done"
+            return result
         finally:
             if command.changes:
                 _log.info(

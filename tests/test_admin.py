@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 from trio.abc import HalfCloseableStream
 
 from actors.admin import Admin, AdminConfig
-from actors.admin_commands import AdminCommand, BadCall
-from actors.mailbox import Busy
+from actors.admin_commands import AdminCommand, AdminCommands, BadCall
+from actors.mailbox import Busy, Mailbox, NotDone, OutcomeUnknown
+from actors.requests import Batch
 from actors.world import Credentials
 from tests.simulation.network import MemoryNetwork
 
@@ -53,6 +54,8 @@ async def echo(word: str) -> object:
         raise BadCall("'bad' is not a good word")
     if word == "busy":
         raise Busy("no room")
+    if word == "unsure":
+        raise OutcomeUnknown("its actor crashed")
     if word == "bug":
         raise ZeroDivisionError
     if word == "slow":
@@ -126,6 +129,7 @@ async def test_calls_by_name_and_by_place() -> None:
         (b'{"method":"echo","params":{"world":"a"}}\n', 400, "usage: echo WORD"),
         (b"echo bad\n", 400, "'bad' is not a good word"),
         (b"echo busy\n", 503, "not done: no room"),
+        (b"echo unsure\n", 500, "the outcome is unknown: its actor crashed"),
         (b"echo hang\n", 500, "no answer within 30 s"),
         (b'{"method":"echo","params":{"' + b"9" * 5000 + b'":1}}\n', 400, "usage: echo WORD"),
         (b"echo bug\n", 500, "a bug of ours"),
@@ -178,3 +182,37 @@ async def test_a_stop_lets_a_command_finish(autojump_clock: trio.testing.MockClo
         assert await idle.receive_some() == b""
         assert json.loads(await busy.receive_some()) == {"status": 200, "result": {"word": "slow"}}
     assert trio.current_time() < 2.1
+
+
+async def test_a_command_that_a_stop_cuts_off_is_not_called_done(autojump_clock: trio.testing.MockClock) -> None:
+    """It may have been, or not: the audit says just that, and the operator gets no answer."""
+    assert autojump_clock.rate == 0
+    door = Door(0)
+    with capture_logs() as logs:
+        async with door.opened() as stop:
+            stream = door.knock()
+            await stream.send_all(b"echo hang\n")
+            await trio.sleep(0.5)
+            stop.set()
+            assert await stream.receive_some() == b""
+    assert [(entry["call"], entry["outcome"]) for entry in logs] == [
+        ("echo", "cut off by a stop; look whether it was done")
+    ]
+
+
+@pytest.mark.parametrize("fate", [Busy("matching restarts"), OutcomeUnknown("the writer crashed")])
+async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: NotDone | OutcomeUnknown) -> None:
+    """Also where the batch came back, but its one question was not answered: that is no mistake of the operator's."""
+    matching: Mailbox[Batch] = Mailbox("matching", 1, rank=0)
+    nothing = cast("Any", None)
+    commands = AdminCommands(
+        tree=nothing, matching=matching.sender(1), sessions=nothing, log_state=nothing, version="0"
+    ).table()
+
+    async def settle() -> None:
+        (await matching.receive()).settle([fate])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(settle)
+        with pytest.raises(type(fate), match=str(fate)):
+            await commands["market.list"].call({})
