@@ -17,9 +17,9 @@ import msgspec
 import structlog
 import trio
 from attrs import Attribute, field, frozen
-from trio.abc import HalfCloseableStream
+from trio.abc import HalfCloseableStream, Listener
 
-from actors.accepting import accept
+from actors.accepting import serve_some
 from actors.admin_commands import AdminCommand, BadCall
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.world import Credentials, Network
@@ -99,7 +99,6 @@ class Admin:
         self._network = network
         self._allowed = config.operators | {0, own_uid}
         self._commands = commands
-        self._connections = 0
         self._waits = _Waits()
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
@@ -109,7 +108,6 @@ class Admin:
             CannotListen: the socket cannot be made.
         """
         listener = await self._network.listen_unix(self._config.socket, SOCKET_MODE)
-        self._connections = 0
         self._waits = _Waits()
         async with listener, trio.open_nursery() as nursery:
             nursery.start_soon(self._accept, listener, nursery)
@@ -119,15 +117,9 @@ class Admin:
             nursery.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
             self._waits.end()
 
-    async def _accept(self, listener: trio.abc.Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
+    async def _accept(self, listener: Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
         with self._waits.wait(inf):
-            while True:
-                stream = await accept(listener)
-                if self._connections >= CONNECTIONS:
-                    await stream.aclose()
-                    continue
-                self._connections += 1
-                nursery.start_soon(self._serve, stream)
+            await serve_some(listener, self._serve, nursery, most=CONNECTIONS)
 
     async def _serve(self, stream: HalfCloseableStream) -> None:
         try:
@@ -135,8 +127,6 @@ class Admin:
                 await self._converse(stream, self._network.credentials(stream))
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the operator has gone, which is an operator's right
-        finally:
-            self._connections -= 1
 
     async def _converse(self, stream: HalfCloseableStream, who: Credentials) -> None:
         if who.uid not in self._allowed:
