@@ -91,7 +91,7 @@ def stat(folder: Folder, *, json: Json = False) -> None:
 
 
 @log.command()
-def dump(  # one option per way to look
+def dump(
     folder: Folder,
     *,
     first: Annotated[int, typer.Option("--from", min=1, help="The first sequence number.")] = 1,
