@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, TypeVar
 from attrs import asdict, frozen
 
 from actors.gateway import Sessions
-from actors.mailbox import Sender
+from actors.mailbox import NotDone, OutcomeUnknown, Sender
 from actors.reqlog_writer import LogState
 from actors.requests import Batch
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
@@ -177,6 +177,8 @@ class AdminCommands:
         batch = Batch([query])
         await self._matching.send(batch, timeout_seconds=MATCHING_SECONDS)
         (outcome,) = await batch.wait()
-        if isinstance(outcome, kind):
-            return outcome
-        raise BadCall(f"the engine did not answer: {outcome}")
+        if isinstance(outcome, NotDone | OutcomeUnknown):
+            raise outcome
+        if not isinstance(outcome, kind):
+            raise AssertionError(f"the engine answered {outcome!r} to {query!r}")
+        return outcome
