@@ -1,4 +1,4 @@
-"""What an operator's command is, and how it is called: parameters by place, as KEY=VALUE or as JSON, and its `--yes`."""
+"""An operator's command, and how it is called: parameters by place, as KEY=VALUE or as JSON, and perhaps `--yes`."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
