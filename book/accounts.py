@@ -10,11 +10,12 @@ from book.image import AccountImage
 class AccountState:
     """An account and its memories."""
 
-    __slots__ = ("cancel_all_due_ns", "client_order_ids", "definition", "finished_orders", "frozen", "number")
+    __slots__ = ("cancel_all_due_ns", "client_order_ids", "definition", "finished_orders", "frozen", "number", "tier")
 
     def __init__(self, definition: Account) -> None:
         self.definition = definition
         self.number: int = definition.account
+        self.tier: int = 0  # of fees; 0: none
         self.client_order_ids = ClientOrderIds()
         self.finished_orders = FinishedOrders()
         self.frozen: bool = False
@@ -32,6 +33,8 @@ class AccountState:
             self.cancel_all_due_ns,
             self.client_order_ids.finished(),
             self.finished_orders.views(),
+            self.tier,
+            self.frozen,
         )
 
     def restore(self, image: AccountImage) -> None:
@@ -42,3 +45,5 @@ class AccountState:
             self.client_order_ids.finish(client_order_id)
         for view in image.finished_orders:
             self.finished_orders.add(view)
+        self.tier = image.tier
+        self.frozen = image.frozen

@@ -6,11 +6,11 @@ Called by tests after every step, by a load, and by whoever doubts. Each rule ra
 from collections.abc import Collection, Iterable
 
 from book.accounts import AccountState
-from book.deposits import Deposits
-from book.ledger import Ledger
 from book.live_market import NS_PER_MS, LiveMarket
 from book.order_book import BookSide
 from book.orders import Order
+from book.registry import bad_fees
+from book.settings import MAX_TIER
 from book.state import State
 from book.terms import (
     BUY,
@@ -27,14 +27,17 @@ from book.terms import (
     TRADING,
 )
 from book.timers import CANCEL_ALL, EXPIRY, RESUMPTION
+from book.versions import VERSIONS
 
 
 def check_state(state: State) -> None:
     """Everything. Raises AssertionError."""
-    check_ledger(state.ledger, state.deposits, state.orders.values(), state.markets)
+    check_settings(state)
+    check_ledger(state)
     open_orders = 0
     for market in state.markets.values():
         check_market(market, state.orders, state.last_order_id)
+        check_rates(market)
         open_orders += sum(len(trader.open_orders) for trader in market.traders.values())
     if open_orders != len(state.orders):
         raise AssertionError(f"{len(state.orders)} orders are known, {open_orders} are open")
@@ -62,17 +65,48 @@ def check_timers(state: State) -> None:
         raise AssertionError(f"what was due at {state.timers.next_ns} has not happened by {state.last_time_ns}")
 
 
-def check_ledger(ledger: Ledger, deposits: Deposits, orders: Iterable[Order], markets: dict[str, LiveMarket]) -> None:
+def check_settings(state: State) -> None:
+    """What operators have set is of something there is, and within its bounds."""
+    registry = state.registry
+    if state.engine_version not in {0, *VERSIONS}:
+        raise AssertionError(f"the engine is to behave as version {state.engine_version}")
+    if not registry.revoked_keys.keys() <= registry.keys.keys():
+        raise AssertionError("a key that there is not is revoked")
+    if not registry.frozen_assets.keys() <= registry.assets.keys():
+        raise AssertionError("an asset that there is not is frozen")
+    for account in state.accounts.values():
+        if not 0 <= account.tier <= MAX_TIER:
+            raise AssertionError(f"account {account.number} is in tier {account.tier}")
+
+
+def check_rates(market: LiveMarket) -> None:
+    """The market's tiers have possible rates, and everybody's next order gets those of its tier."""
+    for tier, (maker_rate, taker_rate) in market.fee_tiers.items():
+        if not 1 <= tier <= MAX_TIER or bad_fees(maker_rate, taker_rate) is not None:
+            raise AssertionError(f"tier {tier} has rates of {maker_rate} and {taker_rate}")
+    for trader in market.traders.values():
+        if (trader.maker_rate, trader.taker_rate) != market.rates(trader.account):
+            raise AssertionError(f"account {trader.account.number} is charged at the rates of another tier")
+
+
+def check_ledger(state: State) -> None:
     """Nothing was created or destroyed, and what is held is held by open orders."""
+    ledger = state.ledger
     ledger.check()
-    credited = dict.fromkeys(ledger.totals(), 0)
-    for deposit in deposits.all():
-        credited[deposit.asset] += deposit.amount
-    if credited != ledger.totals():
-        raise AssertionError(f"deposits of {credited} make totals of {ledger.totals()}")
+    came_in = dict.fromkeys(ledger.totals(), 0)
+    for deposit in state.deposits.all():
+        came_in[deposit.asset] += deposit.amount
+    for adjusted in state.adjustments.all():
+        came_in[adjusted.asset] += adjusted.amount
+        if adjusted.account not in state.accounts:
+            raise AssertionError(f"{adjusted.adjustment_id} adjusts account {adjusted.account}, which there is not")
+        if adjusted.short < 0 or state.adjustments.owed(adjusted.account, adjusted.asset) > MAX_INT:
+            raise AssertionError(f"account {adjusted.account} cannot owe what {adjusted.adjustment_id} made it")
+    if came_in != ledger.totals():
+        raise AssertionError(f"{came_in} came in, and there are {ledger.totals()}")
     held: dict[tuple[int, str], int] = {}
-    for order in orders:
-        market = markets[order.trader.symbol]
+    for order in state.orders.values():
+        market = state.markets[order.trader.symbol]
         asset = market.quote.name if order.side == BUY else market.base.name
         holder = (order.trader.account.number, asset)
         held[holder] = held.get(holder, 0) + order.held

@@ -60,9 +60,9 @@ from book.settings import carry_out
 from book.state import State
 from book.terms import CANCELED, HALT, MAX_INT, TRADE, TRADING
 from book.trading import amend, enter, let_triggered_enter
+from book.versions import VERSIONS
 
-# Grows with every change of what the same commands lead to; a log made by a newer engine is refused.
-ENGINE_VERSION: Final = 1
+ENGINE_VERSION: Final = VERSIONS[-1]  # a log made by a newer engine is refused
 
 MAX_RECV_WINDOW_MS: Final = 60_000
 MAX_AHEAD_MS: Final = 1_000  # how far a client's clock may be ahead of ours
@@ -279,6 +279,8 @@ class Engine:
             key = self.state.registry.keys.get(key_number)
             if key is None or key.account != number:
                 return Rejected(codes.REJECTED_KEY, "UNKNOWN_KEY", "key", key_number)
+            if key_number in self.state.registry.revoked_keys:
+                return Rejected(codes.REJECTED_KEY, "REVOKED_KEY", "key", key_number)
             if not key.permissions & TRADE:
                 return Rejected(codes.REJECTED_KEY, "NO_PERMISSION", "key", key_number)
         if not 0 <= session <= MAX_INT:

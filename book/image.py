@@ -11,7 +11,7 @@ from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from book.definitions import Account, Asset, Key, Market
-from book.events import Credited, OrderView
+from book.events import Adjusted, Credited, OrderView
 from book.terms import MAX_INT, PPM
 
 VERSION: Final = 1
@@ -66,6 +66,7 @@ class MarketImage(_Image, frozen=True):
     asks: list[OrderImage]
     stops: list[OrderImage]  # waiting: those for a rise, then those for a fall, the next to be reached first
     triggered: list[OrderImage]  # to enter when the market trades again, in this order
+    fee_tiers: list[tuple[_Code, _Rate, _Rate]]  # tier, maker's rate, taker's rate; by tier
 
 
 class AccountImage(_Image, frozen=True):
@@ -75,6 +76,8 @@ class AccountImage(_Image, frozen=True):
     cancel_all_due_ns: _Count
     finished_ids: list[tuple[str, int]]  # client order id, order id
     finished_orders: list[OrderView]
+    tier: _Code
+    frozen: bool
 
 
 class EngineImage(_Image, frozen=True):
@@ -93,6 +96,10 @@ class EngineImage(_Image, frozen=True):
     deposits: list[Credited]
     markets: list[MarketImage]
     armed_sessions: list[tuple[_Count, _Count]]  # session, account, in the order of arming
+    engine_version: _Code
+    revoked_keys: list[int]
+    frozen_assets: list[str]
+    adjustments: list[Adjusted]
 
 
 _encoder: Final = Encoder()

@@ -23,9 +23,9 @@ class LiveMarket:
     """One market."""
 
     __slots__ = (
-        *("band", "band_high", "band_low", "base", "book", "definition", "halted_until_ns", "house", "last_price"),
-        *("last_trade_id", "lot", "number", "orders", "quote", "state", "stops", "tick_value", "traders"),
-        *("triggered", "_ledger", "_timers"),
+        *("band", "band_high", "band_low", "base", "book", "definition", "fee_tiers", "halted_until_ns", "house"),
+        *("last_price", "last_trade_id", "lot", "number", "orders", "quote", "state", "stops", "tick_value"),
+        *("traders", "triggered", "_ledger", "_timers"),
     )
 
     def __init__(  # noqa: PLR0917 -- once per market, in one place
@@ -56,6 +56,7 @@ class LiveMarket:
         self.halted_until_ns: int = 0  # where the band halted it for a time
         self.last_trade_id: int = 0
         self.last_price: int = 0  # 0: nothing was traded yet
+        self.fee_tiers: Final[dict[int, tuple[int, int]]] = {}  # maker's and taker's rate by tier
         self._ledger: Final = ledger
         self._timers: Final = timers
         self.settle_band()
@@ -75,15 +76,32 @@ class LiveMarket:
         """The account in this market."""
         trader = self.traders.get(account.number)
         if trader is None:
+            maker_rate, taker_rate = self.rates(account)
             trader = self.traders[account.number] = Trader(
                 account,
                 self.definition.symbol,
                 self._ledger.balance(account.number, self.base.name),
                 self._ledger.balance(account.number, self.quote.name),
-                self.definition.maker_fee,
-                self.definition.taker_fee,
+                maker_rate,
+                taker_rate,
             )
         return trader
+
+    def rates(self, account: AccountState) -> tuple[int, int]:
+        """What the account's next order here pays as a maker and as a taker, in parts per million."""
+        return self.fee_tiers.get(account.tier, (self.definition.maker_fee, self.definition.taker_fee))
+
+    def reprice(self, account: AccountState) -> None:
+        """The account's rates have changed."""
+        trader = self.traders.get(account.number)
+        if trader is not None:
+            trader.maker_rate, trader.taker_rate = self.rates(account)
+
+    def set_fee_tier(self, tier: int, rates: tuple[int, int]) -> None:
+        """Accounts of this tier pay these rates from now on, as makers and as takers."""
+        self.fee_tiers[tier] = rates
+        for trader in self.traders.values():
+            self.reprice(trader.account)
 
     def quote_in_existence(self) -> int:
         """How much of the quote asset there is, in engine units."""
@@ -200,6 +218,7 @@ class LiveMarket:
             [order.image() for level in self.book.asks.each_level() for order in level.orders()],
             [order.image() for order in self.stops.all()],
             [order.image() for order in self.triggered.values()],
+            [(tier, maker_rate, taker_rate) for tier, (maker_rate, taker_rate) in sorted(self.fee_tiers.items())],
         )
 
     def restore(self, image: MarketImage, accounts: dict[int, AccountState]) -> None:
@@ -208,6 +227,8 @@ class LiveMarket:
         Raises:
             KeyError: an order is of an account there is not.
         """
+        for tier, maker_rate, taker_rate in image.fee_tiers:
+            self.fee_tiers[tier] = (maker_rate, taker_rate)
         orders: list[Order] = []
         for resting in image.bids + image.asks:
             order = self._restored(resting, accounts)

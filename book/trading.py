@@ -136,6 +136,8 @@ def _trade(market: LiveMarket, taker: Order, maker: Order, lots: int, effects: E
     notional = lots * price * market.tick_value
     taker_fee = taker.charge(notional, taker.taker_rate)
     maker_fee = maker.charge(notional, maker.maker_rate)
+    if maker_fee + taker_fee < 0:
+        maker_fee = -taker_fee  # the taker is in a tier that pays less than what this maker was promised
     market.book.fill(maker, lots)
     market.last_trade_id += 1
     market.last_price = price
