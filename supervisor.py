@@ -134,7 +134,9 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         matching=matching.sender(ADMIN),
         sessions=sessions,
         log_state=log_state,
+        entropy=world.entropy,
         version=VERSION,
+        test_money=config.admin.test_money,
     )
     gateway = Gateway(
         config.gateway,

@@ -1,9 +1,10 @@
 """The operators' door: a Unix socket that answers each line with a line.
 
 A line is a JSON request as on the clients' wire, `{"id":1,"method":"actor.restart","params":{"name":"matching"}}`, or
-bare words, `actor.restart matching`, so that `socat` is enough. The answer has the wire's envelope either way. Whoever
-may open the socket file (mode 0660) and is root, the user the exchange runs as, or a uid that the configuration names,
-is an operator. Every call that changes something is written to the log: who, what, how it ended.
+bare words, `actor.restart matching` or `actor.restart name=matching`, so that `socat` is enough. The answer has the
+wire's envelope either way. Whoever may open the socket file (mode 0660) and is root, the user the exchange runs as, or
+a uid that the configuration names, is an operator. Every call that changes something is written to the log: who, what,
+how it ended.
 """
 
 import shlex
@@ -20,7 +21,7 @@ from attrs import Attribute, field, frozen
 from trio.abc import HalfCloseableStream, Listener
 
 from actors.accepting import serve_some
-from actors.admin_commands import AdminCommand, BadCall
+from actors.admin_command import AdminCommand, BadCall
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.world import Credentials, Network
 from book import codes
@@ -50,6 +51,8 @@ class AdminConfig:
     """Path of the Unix socket."""
     operators: frozenset[int] = frozenset()
     """Uids that are operators, beside those named by the module."""
+    test_money: bool = False
+    """Whether operators may credit money that never came."""
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):

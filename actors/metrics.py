@@ -22,6 +22,7 @@ from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
 from actors.world import Network, Peer
+from book.engine import ENGINE_VERSION
 
 # A scrape is small and quick; whoever is slower than this is not Prometheus.
 REQUEST_SECONDS: Final = 10.0
@@ -60,7 +61,8 @@ class ExchangeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the exchange."""
-        yield InfoMetricFamily("tallystick_build", "The running program.", {"version": self._version})
+        build = {"version": self._version, "engine_version": str(ENGINE_VERSION)}
+        yield InfoMetricFamily("tallystick_build", "The running program.", build)
         yield from _actor_metrics(self._tree().flat())
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
         yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 import supervisor
@@ -14,6 +15,8 @@ from tallystick.demo_command import demo
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
 
+_log = structlog.get_logger("tallystick")
+
 app = typer.Typer(
     name="tallystick",
     help="A digital-asset exchange that never loses an acknowledged request.",
@@ -23,7 +26,8 @@ app = typer.Typer(
 )
 app.add_typer(log, name="log")
 app.command()(demo)
-app.command()(admin)
+# A fee of -0.0001 is no option.
+app.command(context_settings={"ignore_unknown_options": True})(admin)
 app.command()(selfcheck)
 
 
@@ -39,6 +43,9 @@ def run(
 ) -> None:
     """Run the exchange in the foreground, until SIGTERM or Ctrl-C."""
     settings = _loaded(config)
+
+    if settings.config.admin.test_money:
+        _log.warning("admin.test_money is true: operators may credit what nobody paid in")
 
     def ready(addresses: supervisor.Addresses) -> None:
         typer.echo(f"tallystick: serving clients on {addresses.client}", err=True)

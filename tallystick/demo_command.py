@@ -68,7 +68,7 @@ def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:
                 burst=10_000_000,
             ),
         ),
-        admin=AdminConfig(folder / SOCKET),
+        admin=AdminConfig(folder / SOCKET, test_money=True),
         # Only one demo at a time can have the usual ports.
         metrics=MetricsConfig(HOST, METRICS_PORT if port == PORT else 0),
         market_maker=MARKET_MAKER if market_maker else None,

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from trio.abc import HalfCloseableStream
 
 from actors.admin import Admin, AdminConfig
-from actors.admin_commands import AdminCommand, AdminCommands, BadCall
+from actors.admin_command import AdminCommand, BadCall
+from actors.admin_commands import AdminCommands
 from actors.mailbox import Busy, Mailbox, NotDone, OutcomeUnknown
 from actors.requests import Batch
 from actors.world import Credentials
@@ -206,7 +207,13 @@ async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: N
     matching: Mailbox[Batch] = Mailbox("matching", 1, rank=0)
     nothing = cast("Any", None)
     commands = AdminCommands(
-        tree=nothing, matching=matching.sender(1), sessions=nothing, log_state=nothing, version="0"
+        tree=nothing,
+        matching=matching.sender(1),
+        sessions=nothing,
+        log_state=nothing,
+        version="0",
+        entropy=nothing,
+        test_money=False,
     ).table()
 
     async def settle() -> None:
