@@ -1,5 +1,6 @@
 """A market at work: its definition, its book, its stops, who trades in it, and how an order stays or leaves."""
 
+from collections import OrderedDict
 from typing import Final
 
 from book.accounts import AccountState
@@ -50,7 +51,8 @@ class LiveMarket:
         self.house: Balance = ledger.balance(HOUSE, quote.name)
         self.book: Final = OrderBook()
         self.stops: Final = Stops()
-        self.triggered: Final[dict[int, Order]] = {}  # by order id: what is to enter next, in this order
+        # By order id: what is to enter next, in this order. (A dict looks for its first key past all that have left.)
+        self.triggered: Final[OrderedDict[int, Order]] = OrderedDict()
         self.orders: dict[int, Order] = orders
         self.traders: dict[int, Trader] = {}
         self.state: int = TRADING
@@ -153,8 +155,9 @@ class LiveMarket:
         self._keep(order)
 
     def _keep(self, order: Order) -> None:
-        if order.order_id in self.orders:
+        if order.is_open:
             return
+        order.is_open = True
         order.trader.open_orders[order.order_id] = order
         self.orders[order.order_id] = order
         if order.expire_time:
@@ -177,7 +180,9 @@ class LiveMarket:
         if order.held:
             self.give_back(order, order.held)
         trader = order.trader
-        if trader.open_orders.pop(order.order_id, None) is not None:
+        if order.is_open:
+            order.is_open = False
+            del trader.open_orders[order.order_id]
             del self.orders[order.order_id]
             if order.expire_time:
                 self._timers.clear(EXPIRY, order.order_id)
