@@ -30,6 +30,7 @@ from book.codes import (
 )
 from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
 from book.decimals import NotADecimal, TooPrecise
+from book.definitions import Asset
 from book.market import OffGrid
 from book.terms import (
     BUY,
@@ -323,44 +324,38 @@ def _new_price(venue: Venue, text: str) -> int:
 def _quantity(venue: Venue, text: str, name: str = "quantity") -> int:
     try:
         return venue.parse_quantity(text)
-    except NotADecimal:
-        _refuse_number(name)
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION, f"{name} has more than the {venue.grid.base.scale} decimals of {venue.grid.base.name}"
-        ) from None
-    except OffGrid:
-        raise RefusedError(
-            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.lot_text}", reason="LOT_SIZE"
-        ) from None
+    except _BAD_NUMBER as error:
+        _refuse_number(error, name, _decimals_of(venue.grid.base), venue.grid.lot_text, "LOT_SIZE")
 
 
 def _price(venue: Venue, text: str, name: str = "price") -> int:
     try:
         return venue.parse_price(text)
-    except NotADecimal:
-        _refuse_number(name)
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION, f"{name} has too many decimals; it goes in steps of {venue.grid.tick_text}"
-        ) from None
-    except OffGrid:
-        raise RefusedError(
-            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.tick_text}", reason="PRICE_FILTER"
-        ) from None
+    except _BAD_NUMBER as error:
+        step = venue.grid.tick_text
+        _refuse_number(error, name, f"too many decimals; it goes in steps of {step}", step, "PRICE_FILTER")
 
 
-def _amount(venue: Venue, text: str) -> int:
+def _amount(venue: Venue, text: str, name: str = "quoteOrderQty") -> int:
     try:
         return venue.parse_amount(text)
-    except NotADecimal:
-        _refuse_number("quoteOrderQty")
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION,
-            f"quoteOrderQty has more than the {venue.grid.quote.scale} decimals of {venue.grid.quote.name}",
-        ) from None
+    except _BAD_NUMBER as error:
+        _refuse_number(error, name, _decimals_of(venue.grid.quote))
 
 
-def _refuse_number(name: str) -> NoReturn:
-    raise RefusedError(INVALID_PARAMETER, f"{name} must be {wire.NUMBER_WORDS}") from None
+_BAD_NUMBER: Final = (NotADecimal, TooPrecise, OffGrid)
+
+
+def _refuse_number(error: ValueError, name: str, too_precise: str, step: str = "", step_filter: str = "") -> NoReturn:
+    """Say what is wrong with a number: its text, its decimals, or that it is between two steps, where there are any."""
+    match error:
+        case NotADecimal():
+            raise RefusedError(INVALID_PARAMETER, f"{name} must be {wire.NUMBER_WORDS}") from None
+        case TooPrecise():
+            raise RefusedError(BAD_PRECISION, f"{name} has {too_precise}") from None
+        case _:
+            raise RefusedError(FILTER_FAILURE, f"{name} must be a multiple of {step}", reason=step_filter) from None
+
+
+def _decimals_of(asset: Asset) -> str:
+    return f"more than the {asset.scale} decimals of {asset.name}"

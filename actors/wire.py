@@ -31,6 +31,7 @@ from book.terms import MAX_INT
 VERSION: Final = 1
 
 MAX_LINE_BYTES: Final = 65_536  # without the line's end
+MAX_NESTING: Final = 64  # objects and arrays in each other; a request has two
 MAX_ID_CHARACTERS: Final = 36
 MAX_DEPTH: Final = 5_000
 DEFAULT_DEPTH: Final = 100

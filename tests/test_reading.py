@@ -264,6 +264,25 @@ def test_a_bad_line_with_a_good_id_is_answered_with_it(line: bytes, request_id: 
     assert refused(line % request_id).request_id == json.loads(request_id)
 
 
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_the_limit_of_nesting_is_ours_and_exact(brackets: str) -> None:
+    """No decoder's own, which differs between Pythons; brackets in strings, or side by side, do not count."""
+    opening, closing = ('{"a":', "}") if brackets == "{}" else ("[", "]")
+
+    def nested(depth: int, innermost: str) -> bytes:
+        inner = depth - 2
+        value = opening * inner + innermost + closing * inner
+        return f'{{"id":5,"method":"ping","params":{{"x":{value}}}}}'.encode()
+
+    for depth in (wire.MAX_NESTING + 1, 900, 1_400, 9_900):
+        error = refused(nested(depth, "1"))
+        assert (error.code, error.request_id) == (INVALID_JSON, 5)
+        assert f"more than {wire.MAX_NESTING}" in error.message
+    for innermost in ("1", f'"{opening[:1] * 100}"', f'"\\"{opening[:1] * 100}"', f'["x"{f",{brackets}" * 100}]'):
+        depth = wire.MAX_NESTING - 2 * innermost.startswith("[")
+        assert refused(nested(depth, innermost)).code == UNKNOWN_PARAM
+
+
 @pytest.mark.parametrize("request_id", [b'"\\ud800"', b'"\xff"', b'"\xed\xa0\x80"'])
 def test_an_id_that_could_not_go_back_is_not_echoed(request_id: bytes) -> None:
     """Lone surrogates and broken UTF-8 have no faithful copy."""
