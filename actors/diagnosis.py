@@ -19,6 +19,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.structs import fields
 
 from actors import wire
+from actors.parameters import MAX_ID_CHARACTERS, Id
 from actors.wire import RefusedError
 from book.codes import INVALID_JSON, INVALID_PARAMETER, MANDATORY_PARAM, UNKNOWN_PARAM, UNSUPPORTED_METHOD
 
@@ -55,9 +56,6 @@ def _parameters(request: type[Struct]) -> dict[str, _Parameter]:
 
 _METHODS: Final = {request.__struct_config__.tag: _parameters(request) for request in get_args(wire.Request)}
 
-# Parameters that exist, but that no order type of this version takes.
-_OTHER_TYPES: Final = frozenset({"stopPrice", "expireTime", "displayQty"})
-
 
 # ------------------------------------------------------------------------------------------------ what is wrong with it
 
@@ -76,13 +74,24 @@ def diagnose(line: bytes) -> RefusedError:
     )
 
 
+def diagnose_order(text: bytes) -> RefusedError:
+    """What to answer to an order of a batch that the decoder refused. Raises it where the whole line is no JSON."""
+    try:
+        _check_order(_content(text))
+    except RefusedError as error:
+        if error.code == INVALID_JSON:
+            raise
+        return error
+    return RefusedError(INVALID_PARAMETER, "the order cannot be understood; is a key given twice?")
+
+
 # No parameter is a number with a point, and to convert one can cost a hundred times more than all else in a line.
 _read_any: Callable[[bytes], object] = msgspec.json.Decoder(float_hook=lambda _text: None).decode
 
 
-def _content(line: bytes) -> dict[str, object]:
+def _content(line: bytes) -> object:
     try:
-        content = _read_any(line)
+        return _read_any(line)
     except UnicodeDecodeError:
         raise RefusedError(INVALID_JSON, "the line is not valid UTF-8") from None
     except RecursionError:
@@ -93,16 +102,15 @@ def _content(line: bytes) -> dict[str, object]:
         raise RefusedError(
             INVALID_JSON, "the line is not one valid JSON object (nor are NaN, Infinity and lone surrogates valid)"
         ) from None
+
+
+def _check_request(content: object) -> None:
     if not isinstance(content, dict):
         raise RefusedError(INVALID_JSON, "a request is a JSON object, one per line")
-    return content
-
-
-def _check_request(content: dict[str, object]) -> None:
     if "id" in content and not _is_id(content["id"]):
         raise RefusedError(
             INVALID_PARAMETER,
-            f"id must be a string of at most {wire.MAX_ID_CHARACTERS} characters or a 64-bit integer",
+            f"id must be a string of at most {MAX_ID_CHARACTERS} characters or a 64-bit integer",
         )
     name = content.get("method", UNSET)
     if name is UNSET:
@@ -122,14 +130,18 @@ def _check_request(content: dict[str, object]) -> None:
     _check_params(name, parameters, params)
 
 
+def _check_order(content: object) -> None:
+    if not isinstance(content, dict):
+        raise RefusedError(INVALID_PARAMETER, "an order of a batch must be an object")
+    name = "order.place" if content.keys() & {"side", "type"} else "order.cancel"
+    _check_params(name, _METHODS[name], content)
+
+
 def _check_params(name: str, parameters: dict[str, _Parameter], params: dict[str, object]) -> None:
     for given in params:
-        if given in parameters:
-            continue
-        if name in {"order.place", "order.cancelReplace"} and given in _OTHER_TYPES:
-            raise RefusedError(INVALID_PARAMETER, f"{given} is for order types that there are not yet")
-        known = ", ".join(parameters) or "none"
-        raise RefusedError(UNKNOWN_PARAM, f"params hold something unknown; {name} takes {known}")
+        if given not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise RefusedError(UNKNOWN_PARAM, f"params hold something unknown; {name} takes {known}")
     for key, parameter in parameters.items():
         if key not in params:
             if parameter.required:
@@ -190,4 +202,4 @@ def _leading_id(line: bytes) -> object:
 
 
 def _is_id(value: object) -> TypeGuard[int | str]:
-    return _fits(value, wire.Id) and not (isinstance(value, str) and _LONE_SURROGATE.search(value))
+    return _fits(value, Id) and not (isinstance(value, str) and _LONE_SURROGATE.search(value))

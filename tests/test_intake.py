@@ -111,8 +111,8 @@ def test_other_requests_carry_who_asks() -> None:
     [
         ({"symbol": "BTC-EUR"}, BAD_SYMBOL, None, "exchangeInfo"),
         ({"side": "buy"}, BAD_SIDE, None, "BUY, SELL"),
-        ({"type": "STOP_LOSS"}, BAD_TYPE, None, "LIMIT, MARKET"),
-        ({"timeInForce": "GTD"}, BAD_TIF, None, "GTC, IOC, FOK"),
+        ({"type": "ICEBERG"}, BAD_TYPE, None, "LIMIT, MARKET"),
+        ({"timeInForce": "DAY"}, BAD_TIF, None, "GTC, IOC, FOK, GTD"),
         ({"selfTradePreventionMode": "MAYBE"}, INVALID_PARAMETER, None, "EXPIRE_TAKER"),
         ({"quantity": None}, MANDATORY_PARAM, None, "quantity"),
         ({"price": None}, MANDATORY_PARAM, None, "price"),

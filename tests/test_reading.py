@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from actors import wire
+from actors.parameters import (
+    AmendParams,
+    CancelAllParams,
+    CancelParams,
+    CancelReplaceParams,
+    DepthParams,
+    LogonParams,
+    PlaceParams,
+    StatusParams,
+)
 from actors.reading import Lines, read
+from actors.results import Nothing
 from actors.wire import RefusedError
 from book.codes import (
     INVALID_JSON,
@@ -94,44 +105,42 @@ def test_every_method_is_read_with_its_parameters() -> None:
         (wire.SessionStatus(), b'{"method":"session.status"}'),
         (wire.Logout(), b'{"method":"session.logout"}'),
         (
-            wire.Logon(params=wire.LogonParams("alice", 5, 60_000, "00")),
+            wire.Logon(params=LogonParams("alice", 5, 60_000, "00")),
             b'{"method":"session.logon","params":{"apiKey":"alice","timestamp":5,"recvWindow":60000,"signature":"00"}}',
         ),
         (
-            wire.OrderPlace(params=wire.PlaceParams("BTC-USDT", "BUY", "LIMIT", "1", price="2.5", post_only=True)),
+            wire.OrderPlace(params=PlaceParams("BTC-USDT", "BUY", "LIMIT", "1", price="2.5", post_only=True)),
             (
                 b'{"params":{"price":"2.5","quantity":"1","type":"LIMIT","side":"BUY","symbol":"BTC-USDT","postOnly":true}'
                 b',"method":"order.place"}'
             ),
         ),
         (
-            wire.OrderCancel(params=wire.CancelParams("BTC-USDT", 2**63 - 1)),
+            wire.OrderCancel(params=CancelParams("BTC-USDT", 2**63 - 1)),
             b'{"method":"order.cancel","params":{"symbol":"BTC-USDT","orderId":9223372036854775807}}',
         ),
         (
-            wire.OrderAmend(params=wire.AmendParams("BTC-USDT", 5, new_qty="1", new_price="2.5")),
+            wire.OrderAmend(params=AmendParams("BTC-USDT", 5, new_qty="1", new_price="2.5")),
             b'{"method":"order.amend","params":{"symbol":"BTC-USDT","orderId":5,"newQty":"1","newPrice":"2.5"}}',
         ),
         (
-            wire.OrderCancelReplace(
-                params=wire.CancelReplaceParams("X", "BUY", "LIMIT", "1", price="2", cancel_order_id=5)
-            ),
+            wire.OrderCancelReplace(params=CancelReplaceParams("X", "BUY", "LIMIT", "1", price="2", cancel_order_id=5)),
             (
                 b'{"method":"order.cancelReplace","params":{"symbol":"X","side":"BUY","type":"LIMIT","quantity":"1",'
                 b'"price":"2","cancelOrderId":5}}'
             ),
         ),
         (
-            wire.OrderStatus(params=wire.StatusParams("BTC-USDT", client_order_id="a")),
+            wire.OrderStatus(params=StatusParams("BTC-USDT", client_order_id="a")),
             b'{"method":"order.status","params":{"symbol":"BTC-USDT","clientOrderId":"a"}}',
         ),
         (wire.OpenOrders(), b'{"method":"openOrders.status"}'),
         (
-            wire.CancelAll(params=wire.CancelAllParams("X")),
+            wire.CancelAll(params=CancelAllParams("X")),
             b'{"method":"openOrders.cancelAll","params":{"symbol":"X"}}',
         ),
         (wire.AccountStatus(), b'{"method":"account.status"}'),
-        (wire.Depth(params=wire.DepthParams("X")), b'{"method":"depth","params":{"symbol":"X"}}'),
+        (wire.Depth(params=DepthParams("X")), b'{"method":"depth","params":{"symbol":"X"}}'),
         (wire.Ping(id="x"), b'{"method":"\\u0070ing","id":"\\u0078"}'),
     ):
         assert read(line) == request
@@ -143,7 +152,7 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
     request = read(msgspec.json.encode({"id": request_id, "method": "ping"}))
     assert request.id == request_id
     assert type(request.id) is type(request_id)
-    assert msgspec.json.decode(wire.encode_lines([wire.Reply(request.id, 200, wire.Nothing())]))["id"] == request_id
+    assert msgspec.json.decode(wire.encode_lines([wire.Reply(request.id, 200, Nothing())]))["id"] == request_id
 
 
 # -------------------------------------------------------------------------------------------------------------- refused
@@ -205,9 +214,9 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
             "timestamp must be a positive integer",
         ),
         (
-            b'{"method":"order.place","params":{"symbol":"X","side":"BUY","type":"LIMIT","stopPrice":"1"}}',
+            b'{"method":"order.place","params":{"symbol":"X","side":"BUY","type":"LIMIT","expireTime":9223372036855}}',
             INVALID_PARAMETER,
-            "stopPrice",
+            "from 1 to 9223372036854",
         ),
         (
             b'{"method":"order.cancel","params":{"symbol":"X","orderId":9223372036854775808}}',

@@ -82,7 +82,7 @@ async def test_a_whole_trading_day_over_one_connection(autojump_clock: MockClock
         assert code(await client.ask("exchangeInfo")) == 0
         assert code(await client.ask("account.status")) == codes.UNAUTHORIZED
         assert code(await client.ask("session.status")) == codes.UNAUTHORIZED
-        who = {"account": 1, "permissions": ["read", "trade"], "since": EPOCH_MS}
+        who = {"account": 1, "permissions": ["read", "trade"], "since": EPOCH_MS, "cancelOnDisconnect": False}
         assert await client.ask("session.logon", apiKey="alice") == {"status": 200, "result": who}
         assert await client.ask("session.status") == {"status": 200, "result": who}
         await client.send(place(5, clientOrderId="a-1"))
