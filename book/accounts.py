@@ -10,13 +10,15 @@ from book.image import AccountImage
 class AccountState:
     """An account and its memories."""
 
-    __slots__ = ("client_order_ids", "definition", "finished_orders", "number")
+    __slots__ = ("cancel_all_due_ns", "client_order_ids", "definition", "finished_orders", "frozen", "number")
 
     def __init__(self, definition: Account) -> None:
         self.definition = definition
         self.number: int = definition.account
         self.client_order_ids = ClientOrderIds()
         self.finished_orders = FinishedOrders()
+        self.frozen: bool = False
+        self.cancel_all_due_ns: int = 0  # when its open orders are cancelled, if nothing is heard of it; 0: never
 
     def finish(self, view: OrderView) -> None:
         """Remember an order of the account as it ended."""
@@ -25,10 +27,16 @@ class AccountState:
 
     def image(self) -> AccountImage:
         """The account as plain data."""
-        return AccountImage(self.definition, self.client_order_ids.finished(), self.finished_orders.views())
+        return AccountImage(
+            self.definition,
+            self.cancel_all_due_ns,
+            self.client_order_ids.finished(),
+            self.finished_orders.views(),
+        )
 
     def restore(self, image: AccountImage) -> None:
         """Remember what `image` gave."""
+        self.cancel_all_due_ns = image.cancel_all_due_ns
         for client_order_id, order_id in image.finished_ids:
             self.client_order_ids.claim(client_order_id, order_id)
             self.client_order_ids.finish(client_order_id)

@@ -1,7 +1,8 @@
 """May this order enter? Judging an order changes nothing but the order itself.
 
-The rules are tried in the order written here, what the order says by itself first, what depends on the book and the
-balances last, and the first that is broken is named: the same order in the same state gets the same answer everywhere.
+The rules are tried in the order of docs/engine.md, what the order says by itself first, what depends on the book and
+the balances last, and the first that is broken is named: the same order in the same state gets the same answer
+everywhere.
 """
 
 from typing import Final
@@ -9,22 +10,29 @@ from typing import Final
 from book import codes
 from book.client_order_ids import is_client_order_id
 from book.events import Rejected
-from book.live_market import LiveMarket
+from book.live_market import NS_PER_MS, LiveMarket
 from book.orders import Order, PriceLevel
-from book.rates import part
+from book.stops import reached
 from book.terms import (
     BUY,
+    CANCEL_ONLY,
     DECREMENT,
     EXPIRE_MAKER,
     FOK,
     GTC,
+    GTD,
     IOC,
     LIMIT,
     MARKET,
     MARKET_DEFAULT,
     MAX_INT,
     NONE,
+    POST_ONLY,
     SELL,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TAKE_PROFIT_LIMIT,
+    TRADING,
 )
 
 PRICE_FILTER: Final = "PRICE_FILTER"
@@ -32,6 +40,8 @@ LOT_SIZE: Final = "LOT_SIZE"
 MIN_NOTIONAL: Final = "MIN_NOTIONAL"
 MAX_ORDERS: Final = "MAX_ORDERS"
 OVERFLOW: Final = "OVERFLOW"
+
+MAX_PARTS: Final = 100  # of an iceberg: each is a trade of its own
 
 
 def refusal(market: LiveMarket, order: Order, leaving: Order | None = None) -> Rejected | None:
@@ -43,12 +53,14 @@ def refusal(market: LiveMarket, order: Order, leaving: Order | None = None) -> R
     if refused is None and order.client_order_id:
         refused = _duplicate(order)
     if refused is None:
-        refused = _filtered(market, order) or _settle_bound(market, order, leaving)
-    if refused is None and order.time_in_force == GTC and order.type == LIMIT:
-        refused = _unwelcome(market, order, leaving)
+        refused = _unwelcome(market, order) or _filtered(market, order)
+    if refused is None:
+        refused = _settle_bound(market, order, leaving)
+    if refused is None and (order.stop_price or order.may_rest):
+        refused = _misplaced(market, order, leaving)
     if refused is None:
         refused = _unfunded(market, order, leaving)
-    if refused is None and order.time_in_force == FOK:
+    if refused is None and order.time_in_force == FOK and not order.stop_price:
         refused = _unfillable(market, order, leaving)
     return refused
 
@@ -57,10 +69,12 @@ def amendment_refusal(market: LiveMarket, order: Order, amended: Order) -> Rejec
     """Why the open order cannot become `amended`. If it can, that one knows its bound and what to hold."""
     if amended.quantity <= order.executed:
         return Rejected(codes.CANCEL_REJECTED, "ALREADY_EXECUTED", "new_quantity", amended.quantity, order.executed)
-    refused = _filtered(market, amended)
+    if amended.price and not order.price:
+        return Rejected(codes.INVALID_PARAMETER, "", "new_price", amended.price)
+    refused = _unwelcome_amendment(market, order, amended) or _filtered(market, amended)
     if refused is None:
-        amended.unit_cost = amended.price * market.tick_value
-        refused = _too_large(market, order, amended) or _too_small(market, amended, amended.price)
+        amended.unit_cost = amended.bound * market.tick_value
+        refused = _too_large(market, order, amended) or _too_small(market, amended)
     if refused is None and amended.post_only:
         refused = _would_take(market, amended, None)
     if refused is None:
@@ -68,9 +82,24 @@ def amendment_refusal(market: LiveMarket, order: Order, amended: Order) -> Rejec
     return None if refused is None else _in_words_of_amendment(refused)
 
 
+def triggered_may_enter(market: LiveMarket, order: Order) -> bool:
+    """Whether a stop that was reached can be a taker now. If so, it knows the worst price it may trade at."""
+    if order.price:
+        return order.quantity <= _most_quote(market, order) // order.unit_cost and (
+            order.time_in_force != FOK or _unfillable(market, order, None) is None
+        )
+    best = market.book.opposite(order.side).best
+    if best is None:
+        return False
+    bound = market.beyond(best.price, order.side)
+    # A buy holds funds for its bound, and the market may have run away from that.
+    order.bound = min(order.bound, bound) if order.side == BUY else bound
+    return True
+
+
 def _too_large(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
     """What was executed before counts too: all of an order's trades together have to fit."""
-    if amended.stands_behind(order):
+    if not amended.is_reduction(order):
         room = _most_quote(market, amended) - order.executed_quote
         most = order.executed + max(room, 0) // amended.unit_cost
         if amended.quantity > most:
@@ -99,41 +128,78 @@ def _filter_failure(reason: str, field: str, value: int, limit: int) -> Rejected
     return Rejected(codes.FILTER_FAILURE, reason, field, value, limit)
 
 
-def _malformed(order: Order) -> Rejected | None:  # noqa: PLR0911 -- one rule, one answer
+def _malformed(order: Order) -> Rejected | None:  # noqa: C901, PLR0911 -- one rule, one answer
     """What is wrong with the order as such: values no order has, or that do not go together."""
     if not BUY <= order.side <= SELL:
         return Rejected(codes.BAD_SIDE, "", "side", order.side)
-    if not LIMIT <= order.type <= MARKET:
+    if not LIMIT <= order.type <= TAKE_PROFIT_LIMIT:
         return Rejected(codes.BAD_TYPE, "", "type", order.type)
-    if not GTC <= order.time_in_force <= FOK:
+    if not GTC <= order.time_in_force <= GTD:
         return Rejected(codes.BAD_TIF, "", "time_in_force", order.time_in_force)
     if not MARKET_DEFAULT <= order.self_trade <= DECREMENT:
         return Rejected(codes.INVALID_PARAMETER, "", "self_trade", order.self_trade, DECREMENT)
     if order.client_order_id and not is_client_order_id(order.client_order_id):
         return Rejected(codes.INVALID_PARAMETER, "", "client_order_id")
-    if order.type == LIMIT:
-        if order.quote_quantity:
-            return Rejected(codes.INVALID_PARAMETER, "", "quote_quantity", order.quote_quantity)
-        if order.post_only and order.time_in_force != GTC:
-            return Rejected(codes.INVALID_PARAMETER, "", "post_only", 1)
-        return None
-    return _malformed_market_order(order)
+    if order.type == MARKET:
+        refused = _malformed_market_order(order)
+    elif order.type in (STOP_LOSS, TAKE_PROFIT):
+        refused = _malformed_market_stop(order)
+    elif order.quote_quantity:
+        return _invalid("quote_quantity", order.quote_quantity)
+    else:
+        refused = None
+    if refused is None and (order.stop_price or order.post_only or order.display_quantity):
+        refused = _malformed_options(order)
+    if refused is None and (order.expire_time or order.time_in_force == GTD):
+        refused = _malformed_expiry(order)
+    return refused
 
 
 def _malformed_market_order(order: Order) -> Rejected | None:
+    if order.time_in_force > IOC:
+        return _invalid("time_in_force", order.time_in_force, IOC)
     if order.price:
-        return Rejected(codes.INVALID_PARAMETER, "", "price", order.price)
-    if order.post_only:
-        return Rejected(codes.INVALID_PARAMETER, "", "post_only", 1)
-    if order.time_in_force == FOK:
-        return Rejected(codes.INVALID_PARAMETER, "", "time_in_force", FOK, IOC)
+        return _invalid("price", order.price)
     if order.quote_quantity:
-        if order.quantity:
-            return Rejected(codes.INVALID_PARAMETER, "", "quantity", order.quantity)
         if order.side == SELL:
             # The amount is the most that is spent, and a sell spends lots.
-            return Rejected(codes.INVALID_PARAMETER, "", "quote_quantity", order.quote_quantity)
+            return _invalid("quote_quantity", order.quote_quantity)
+        if order.quantity:
+            return _invalid("quantity", order.quantity)
     return None
+
+
+def _malformed_market_stop(order: Order) -> Rejected | None:
+    if order.time_in_force in (IOC, FOK):
+        return _invalid("time_in_force", order.time_in_force)
+    if order.price:
+        return _invalid("price", order.price)
+    return _invalid("quote_quantity", order.quote_quantity) if order.quote_quantity else None
+
+
+def _malformed_options(order: Order) -> Rejected | None:
+    if order.stop_price and (order.type in (LIMIT, MARKET)):
+        return _invalid("stop_price", order.stop_price)
+    shows = order.type == LIMIT and (order.time_in_force in (GTC, GTD))
+    if order.post_only and not shows:
+        return _invalid("post_only", 1)
+    if order.display_quantity and not shows:
+        return _invalid("display_quantity", order.display_quantity)
+    return None
+
+
+def _malformed_expiry(order: Order) -> Rejected | None:
+    if order.time_in_force != GTD:
+        return _invalid("expire_time", order.expire_time)
+    if order.expire_time > MAX_INT // NS_PER_MS:
+        return _invalid("expire_time", order.expire_time, MAX_INT // NS_PER_MS)
+    if order.expire_time * NS_PER_MS <= order.created_ns:
+        return _invalid("expire_time", order.expire_time, order.created_ns // NS_PER_MS)
+    return None
+
+
+def _invalid(field: str, value: int, limit: int = 0) -> Rejected:
+    return Rejected(codes.INVALID_PARAMETER, "", field, value, limit)
 
 
 def _duplicate(order: Order) -> Rejected | None:
@@ -143,7 +209,30 @@ def _duplicate(order: Order) -> Rejected | None:
     return None
 
 
-def _filtered(market: LiveMarket, order: Order) -> Rejected | None:  # noqa: PLR0911 -- as above
+def _unwelcome(market: LiveMarket, order: Order) -> Rejected | None:
+    """Whether the account may place orders, and the market takes such."""
+    if order.trader.account.frozen:
+        return _frozen(order)
+    if market.state == TRADING or (market.state == POST_ONLY and order.post_only):
+        return None
+    return Rejected(codes.ORDER_REJECTED, "MARKET_CLOSED", "state", market.state)
+
+
+def _unwelcome_amendment(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
+    if order.trader.account.frozen:
+        return _frozen(order)
+    if market.state == TRADING or (market.state == POST_ONLY and order.post_only):
+        return None
+    if market.state <= CANCEL_ONLY and amended.is_reduction(order):
+        return None
+    return Rejected(codes.ORDER_REJECTED, "MARKET_CLOSED", "state", market.state)
+
+
+def _frozen(order: Order) -> Rejected:
+    return Rejected(codes.ORDER_REJECTED, "ACCOUNT_FROZEN", "account", order.trader.account.number)
+
+
+def _filtered(market: LiveMarket, order: Order) -> Rejected | None:  # noqa: C901, PLR0911 -- as above
     """Which of the market's limits for numbers the order breaks."""
     limits = market.definition
     if order.quote_quantity:
@@ -160,13 +249,49 @@ def _filtered(market: LiveMarket, order: Order) -> Rejected | None:  # noqa: PLR
         return _filter_failure(LOT_SIZE, "quantity", quantity, limits.min_quantity)
     if quantity > limits.max_quantity:
         return _filter_failure(LOT_SIZE, "quantity", quantity, limits.max_quantity)
+    if order.display_quantity:
+        refused = _filtered_iceberg(market, order)
+        if refused is not None:
+            return refused
     if order.type == MARKET:
         return None
-    if order.price > MAX_INT // market.tick_value:
-        return _filter_failure(OVERFLOW, "price", order.price, MAX_INT // market.tick_value)
-    if order.price <= 0:
-        return _filter_failure(PRICE_FILTER, "price", order.price, 1)
+    if order.type == LIMIT:
+        return _filtered_price(market, "price", order.price)
+    return _filtered_stop(market, order)
+
+
+def _filtered_iceberg(market: LiveMarket, order: Order) -> Rejected | None:
+    quantity, display = order.quantity, order.display_quantity
+    if order.order_id:  # an amendment cannot change what is shown
+        if quantity > display * MAX_PARTS:
+            return _invalid("quantity", quantity, display * MAX_PARTS)
+        return None
+    if display > quantity:
+        return _invalid("display_quantity", display, quantity)
+    if display < market.definition.min_quantity:
+        return _filter_failure(LOT_SIZE, "display_quantity", display, market.definition.min_quantity)
+    if quantity > display * MAX_PARTS:
+        return _invalid("display_quantity", display, -(-quantity // MAX_PARTS))
     return None
+
+
+def _filtered_price(market: LiveMarket, field: str, price: int) -> Rejected | None:
+    if price > MAX_INT // market.tick_value:
+        return _filter_failure(OVERFLOW, field, price, MAX_INT // market.tick_value)
+    if price <= 0:
+        return _filter_failure(PRICE_FILTER, field, price, 1)
+    return None
+
+
+def _filtered_stop(market: LiveMarket, order: Order) -> Rejected | None:
+    refused: Rejected | None = None
+    if order.type not in (STOP_LOSS, TAKE_PROFIT):
+        refused = _filtered_price(market, "price", order.price)
+    if refused is None:
+        refused = _filtered_price(market, "stop_price", order.stop_price)
+    if refused is None and order.order_id == 0 and market.last_price and reached(order, market.last_price):
+        refused = Rejected(codes.ORDER_REJECTED, "WOULD_TRIGGER", "stop_price", order.stop_price, market.last_price)
+    return refused
 
 
 def _settle_bound(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
@@ -179,10 +304,11 @@ def _settle_bound(market: LiveMarket, order: Order, leaving: Order | None) -> Re
         if best is None:
             return Rejected(codes.ORDER_REJECTED, "NO_LIQUIDITY")
         price = best.price
-        collar = part(price, market.definition.collar)
-        order.bound = min(price + collar, MAX_INT // market.tick_value) if order.side == BUY else max(price - collar, 1)
+        order.bound = market.beyond(price, order.side)
         if order.quote_quantity:
             return None
+    elif order.type != LIMIT:
+        order.bound = market.worst_price(order)
     order.unit_cost = order.bound * market.tick_value
     room = _most_quote(market, order)
     if order.quantity > room // order.unit_cost:
@@ -196,8 +322,9 @@ def _most_quote(market: LiveMarket, order: Order) -> int:
     return MAX_INT if order.side == BUY else MAX_INT - market.quote_in_existence()
 
 
-def _too_small(market: LiveMarket, order: Order, price: int) -> Rejected | None:
-    notional = order.quantity * price * market.tick_value
+def _too_small(market: LiveMarket, order: Order, price: int = 0) -> Rejected | None:
+    """By its price, or where it has none by its stop price, or (a market order) by the price it found."""
+    notional = order.quantity * (price or order.price or order.stop_price) * market.tick_value
     if notional < market.definition.min_notional:
         return _filter_failure(MIN_NOTIONAL, "notional", notional, market.definition.min_notional)
     return None
@@ -212,8 +339,8 @@ def _best(market: LiveMarket, order: Order, leaving: Order | None) -> PriceLevel
     return best
 
 
-def _unwelcome(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
-    """Orders that may rest: not too many of them, and none that takes if it must not."""
+def _misplaced(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
+    """Orders that stay: not too many of them, and none that takes if it must not."""
     count, limit = len(order.trader.open_orders), market.definition.max_open_orders
     if leaving is not None:
         count -= 1
@@ -248,13 +375,13 @@ def _unfillable(market: LiveMarket, order: Order, leaving: Order | None) -> Reje
     own = _own_lots(order, leaving)
     lots = 0
     for level in market.book.opposite(order.side).each_level():
-        if not _reaches(order, level.price):
+        if not _reaches(order, level.price) or not market.trades_at(level.price):
             break
         mine = own.get(level.price, 0)
         if mine and order.self_trade != EXPIRE_MAKER:
             lots += level.ahead_of(order.trader, leaving)
             break
-        lots += level.quantity - mine
+        lots += level.quantity + level.hidden - mine
         if leaving is not None and leaving.level is level:
             lots -= leaving.quantity - leaving.executed
         if lots >= order.quantity:
@@ -269,7 +396,7 @@ def _own_lots(order: Order, leaving: Order | None) -> dict[int, int]:
     own: dict[int, int] = {}
     if order.self_trade != NONE:
         for mine in order.trader.open_orders.values():
-            if mine.side != order.side and mine is not leaving:
+            if mine.side != order.side and mine.level is not None and mine is not leaving:
                 own[mine.price] = own.get(mine.price, 0) + mine.quantity - mine.executed
     return own
 

@@ -8,11 +8,25 @@ from collections.abc import Collection, Iterable
 from book.accounts import AccountState
 from book.deposits import Deposits
 from book.ledger import Ledger
-from book.live_market import LiveMarket
+from book.live_market import NS_PER_MS, LiveMarket
 from book.order_book import BookSide
 from book.orders import Order
 from book.state import State
-from book.terms import BUY, GTC, LIMIT, MAX_INT, NEW, PARTIALLY_FILLED, SELL
+from book.terms import (
+    BUY,
+    GTD,
+    HALT,
+    LIMIT,
+    MARKET,
+    MAX_INT,
+    NEW,
+    PARTIALLY_FILLED,
+    SELL,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TRADING,
+)
+from book.timers import CANCEL_ALL, EXPIRY, RESUMPTION
 
 
 def check_state(state: State) -> None:
@@ -25,6 +39,27 @@ def check_state(state: State) -> None:
     if open_orders != len(state.orders):
         raise AssertionError(f"{len(state.orders)} orders are known, {open_orders} are open")
     check_accounts(state.accounts.values(), state.orders.values(), state.last_order_id)
+    check_timers(state)
+    for session, account in state.armed_sessions.items():
+        if not 0 < session <= MAX_INT or state.accounts.get(account.number) is not account:
+            raise AssertionError(f"session {session} of account {account.number} is armed")
+
+
+def check_timers(state: State) -> None:
+    """Exactly what has an end has a timer, and the next one is known. Raises AssertionError."""
+    due = {
+        (EXPIRY, order.order_id): order.expire_time * NS_PER_MS for order in state.orders.values() if order.expire_time
+    }
+    for account in state.accounts.values():
+        if account.cancel_all_due_ns:
+            due[CANCEL_ALL, account.number] = account.cancel_all_due_ns
+    for market in state.markets.values():
+        if market.halted_until_ns:
+            due[RESUMPTION, market.number] = market.halted_until_ns
+    if due != state.timers.due() or state.timers.next_ns != min(due.values(), default=0):
+        raise AssertionError(f"{state.timers.due()}, next {state.timers.next_ns}, are set where {due} should be")
+    if due and state.timers.next_ns <= state.last_time_ns:
+        raise AssertionError(f"what was due at {state.timers.next_ns} has not happened by {state.last_time_ns}")
 
 
 def check_ledger(ledger: Ledger, deposits: Deposits, orders: Iterable[Order], markets: dict[str, LiveMarket]) -> None:
@@ -49,17 +84,18 @@ def check_ledger(ledger: Ledger, deposits: Deposits, orders: Iterable[Order], ma
 
 
 def check_market(market: LiveMarket, orders: dict[int, Order], last_order_id: int) -> None:
-    """The book holds together, and holds exactly the open orders of the market's traders."""
+    """The book and the stops hold together, and hold exactly the open orders of the market's traders."""
     market.book.check()
+    market.stops.check()
     resting = _resting(market.book.bids, BUY) + _resting(market.book.asks, SELL)
+    waiting = market.stops.all() + list(market.triggered.values())
     for order in resting:
         _check_resting(market, order)
-        if orders.get(order.order_id) is not order:
-            raise AssertionError(f"order {order.order_id} rests but is not open")
-        if not 0 < order.order_id <= last_order_id:
-            raise AssertionError(f"order {order.order_id} rests, but the last id given was {last_order_id}")
-        if order.trader.open_orders.get(order.order_id) is not order:
-            raise AssertionError(f"order {order.order_id} rests but is not its trader's")
+    for order in waiting:
+        _check_waiting(market, order)
+    for order in resting + waiting:
+        _check_open(market, order, orders, last_order_id)
+    _check_market_state(market)
     opened = 0
     for number, trader in market.traders.items():
         if trader.account.number != number or trader.symbol != market.definition.symbol:
@@ -67,8 +103,8 @@ def check_market(market: LiveMarket, orders: dict[int, Order], last_order_id: in
         if list(trader.open_orders) != sorted(trader.open_orders):
             raise AssertionError(f"the open orders of account {number} are not in order")
         opened += len(trader.open_orders)
-    if opened != len(resting):
-        raise AssertionError(f"{opened} orders are open, {len(resting)} rest")
+    if opened != len(resting) + len(waiting):
+        raise AssertionError(f"{opened} orders are open, {len(resting)} rest and {len(waiting)} wait")
 
 
 def _resting(side: BookSide, code: int) -> list[Order]:
@@ -79,18 +115,52 @@ def _resting(side: BookSide, code: int) -> list[Order]:
     return orders
 
 
+def _check_market_state(market: LiveMarket) -> None:
+    symbol = market.definition.symbol
+    if not TRADING <= market.state <= HALT or (market.halted_until_ns and market.state != HALT):
+        raise AssertionError(f"{symbol} is in state {market.state} until {market.halted_until_ns}")
+    if market.state == TRADING and market.triggered:
+        raise AssertionError(f"{symbol} trades, and has not let {list(market.triggered)} enter")
+    if market.last_price and market.stops.reaches_any(market.last_price):
+        raise AssertionError(f"{symbol} has stops that its last price {market.last_price} reaches")
+    if (market.last_price == 0) != (market.last_trade_id == 0):
+        raise AssertionError(f"{symbol} had {market.last_trade_id} trades, the last at {market.last_price}")
+
+
+def _check_open(market: LiveMarket, order: Order, orders: dict[int, Order], last_order_id: int) -> None:
+    if orders.get(order.order_id) is not order:
+        raise AssertionError(f"order {order.order_id} rests but is not open")
+    if not 0 < order.order_id <= last_order_id:
+        raise AssertionError(f"order {order.order_id} rests, but the last id given was {last_order_id}")
+    if order.trader.open_orders.get(order.order_id) is not order:
+        raise AssertionError(f"order {order.order_id} rests but is not its trader's")
+    if (order.time_in_force == GTD) != (order.expire_time > 0):
+        raise AssertionError(f"order {order.order_id} of time in force {order.time_in_force} has {order.expire_time}")
+    if not order.held == market.need(order) <= MAX_INT:
+        raise AssertionError(f"order {order.order_id} holds {order.held} where it needs {market.need(order)}")
+
+
 def _check_resting(market: LiveMarket, order: Order) -> None:
     name = f"resting order {order.order_id}"
-    if order.type != LIMIT or order.time_in_force != GTC:
+    if not order.may_rest or order.type in {MARKET, STOP_LOSS, TAKE_PROFIT}:
         raise AssertionError(f"{name} is of a kind that never rests")
     if order.status != (PARTIALLY_FILLED if order.executed else NEW):
         raise AssertionError(f"{name} has status {order.status} with {order.executed} executed")
     if order.bound != order.price or order.unit_cost != order.price * market.tick_value:
         raise AssertionError(f"{name} is bound at {order.bound}, its price is {order.price}")
-    if not order.held == market.need(order) <= MAX_INT:
-        raise AssertionError(f"{name} holds {order.held} where it needs {market.need(order)}")
     if not 0 <= order.executed_quote <= MAX_INT or (order.executed == 0) != (order.executed_quote == 0):
         raise AssertionError(f"{name} executed {order.executed} lots for {order.executed_quote}")
+
+
+def _check_waiting(market: LiveMarket, order: Order) -> None:
+    name = f"waiting order {order.order_id}"
+    if order.stop_price <= 0 or order.type in {LIMIT, MARKET}:
+        raise AssertionError(f"{name} of type {order.type} waits for {order.stop_price}")
+    if order.executed or order.status != NEW or order.level is not None or order.hidden:
+        raise AssertionError(f"{name} has status {order.status} with {order.executed} executed")
+    worst = market.worst_price(order)
+    if order.bound != worst or order.unit_cost != worst * market.tick_value:
+        raise AssertionError(f"{name} is bound at {order.bound}, its worst price is {worst}")
 
 
 def check_accounts(accounts: Collection[AccountState], orders: Iterable[Order], last_order_id: int) -> None:

@@ -21,31 +21,45 @@ from book.answers import answer
 from book.audit import check_state
 from book.commands import (
     AmendOrder,
+    ArmSession,
     CancelAll,
+    CancelAllAfter,
     CancelOrder,
+    ClearMarket,
     Command,
     DefineAccount,
     DefineAsset,
     DefineKey,
     DefineMarket,
+    LoseAllSessions,
+    LoseSession,
     PlaceOrder,
     ReplaceOrder,
+    SetMarketState,
     Tick,
-    TradingCommand,
 )
 from book.digest import RollingDigest
 from book.effects import Effects
 from book.events import Event, Rejected
 from book.image import decode, encode
+from book.leaving import (
+    arm_session,
+    cancel,
+    clear_market,
+    lose_all_sessions,
+    lose_session,
+    set_cancel_all_after,
+    work_off_due,
+)
 from book.ledger import LedgerError
 from book.orders import Order
 from book.plain import CancelFields, PlaceFields, cancel_fields, check_command, check_query, place_fields
-from book.queries import Answer, Query
+from book.queries import Acceptable, Answer, JudgeOrder, Query
 from book.refusals import UNKNOWN_ORDER, UNKNOWN_SYMBOL
 from book.settings import carry_out
 from book.state import State
-from book.terms import CANCELED, MAX_INT, TRADE
-from book.trading import amend, enter
+from book.terms import CANCELED, HALT, MAX_INT, TRADE, TRADING
+from book.trading import amend, enter, let_triggered_enter
 
 # Grows with every change of what the same commands lead to; a log made by a newer engine is refused.
 ENGINE_VERSION: Final = 1
@@ -69,7 +83,7 @@ class Engine:
 
         Raises:
             TypeError: something in it is not of its type; nothing changed.
-            ValueError: `seq` does not grow or time goes back; nothing changed.
+            ValueError: `seq` does not grow, time goes back, or what is due has not fallen due; nothing changed.
         """
         if type(seq) is not int or type(time_ns) is not int:
             raise TypeError("seq and time_ns are plain integers")
@@ -78,6 +92,8 @@ class Engine:
             raise ValueError(f"sequence {seq} after {state.last_seq}")
         if not state.last_time_ns <= time_ns <= MAX_INT:
             raise ValueError(f"time {time_ns} ns after {state.last_time_ns} ns")
+        if type(command) is not Tick and 0 < state.timers.next_ns <= time_ns:
+            raise ValueError(f"what is due at {state.timers.next_ns} ns falls due by a Tick, before {time_ns} ns")
         effects = Effects(time_ns)
         if type(command) is PlaceOrder:
             refused = self._place(place_fields(command), effects)
@@ -92,20 +108,68 @@ class Engine:
         state.last_time_ns = time_ns
         return effects.events
 
-    def _apply_seldom(self, command: Command, seq: int, effects: Effects) -> Rejected | None:
-        if type(command) is CancelAll:
-            return self._cancel_all(command, effects)
-        if type(command) is AmendOrder:
-            return self._amend(command, effects)
+    @property
+    def next_due_ns(self) -> int:
+        """When something falls due by itself: a `Tick` at or after this moment comes before all else. 0: never."""
+        return self.state.timers.next_ns
+
+    def _apply_seldom(  # noqa: PLR0911 -- one command, one answer
+        self, command: Command, seq: int, effects: Effects
+    ) -> Rejected | None:
+        if isinstance(command, (CancelAll, AmendOrder, CancelAllAfter, ArmSession)):
+            return self._trade_seldom(command, effects)
         if type(command) is ReplaceOrder:
             return self._place(place_fields(command.order), effects, command)
         if type(command) is Tick:
+            work_off_due(self.state, effects)
             return None
+        if type(command) is LoseSession:
+            return lose_session(self.state, command.session, effects)
+        if type(command) is LoseAllSessions:
+            lose_all_sessions(self.state, effects)
+            return None
+        if type(command) is SetMarketState:
+            return self._set_market_state(command, effects)
+        if type(command) is ClearMarket:
+            return clear_market(self.state, command.symbol, effects)
         if isinstance(command, (DefineAsset, DefineMarket, DefineAccount, DefineKey)):
             return effects.record(self.state.define(command))
         return effects.record(carry_out(self.state, command, seq))
 
+    def _trade_seldom(
+        self, command: CancelAll | AmendOrder | CancelAllAfter | ArmSession, effects: Effects
+    ) -> Rejected | None:
+        account = self._authorise(
+            command.account, command.key, command.session, command.timestamp, command.recv_window, effects.time_ns
+        )
+        if not isinstance(account, AccountState):
+            return account
+        if type(command) is CancelAll:
+            return self._cancel_all(account, command.symbol, effects)
+        if type(command) is AmendOrder:
+            return self._amend(account, command, effects)
+        if type(command) is CancelAllAfter:
+            return set_cancel_all_after(self.state, account, command.timeout_ms, effects)
+        return arm_session(self.state, account, command.session, effects)
+
     def _place(self, fields: PlaceFields, effects: Effects, replacing: ReplaceOrder | None = None) -> Rejected | None:
+        order = self._admit(fields, effects.time_ns, replacing)
+        if not isinstance(order, Order):
+            return order
+        state = self.state
+        account = order.trader.account
+        market = state.markets[order.trader.symbol]
+        if replacing is not None:
+            leaving = state.find(account, market.definition.symbol, replacing.order_id, replacing.client_order_id)
+            if leaving is not None:
+                market.cancel(leaving, CANCELED, effects)
+        order.order_id = state.last_order_id = state.last_order_id + 1
+        order.client_order_id = account.client_order_ids.claim(order.client_order_id, order.order_id)
+        enter(market, order, effects)
+        return None
+
+    def _admit(self, fields: PlaceFields, time_ns: int, replacing: ReplaceOrder | None = None) -> Order | Rejected:
+        """The order as it would enter now, judged; changes nothing."""
         # fmt: off  # one line per thought, not per name
         (
             number,
@@ -128,7 +192,7 @@ class Engine:
             display_quantity,
         ) = fields
         # fmt: on
-        account = self._authorise(number, key, session, timestamp, recv_window, effects.time_ns)
+        account = self._authorise(number, key, session, timestamp, recv_window, time_ns)
         if not isinstance(account, AccountState):
             return account
         market = self.state.markets.get(symbol)
@@ -151,48 +215,34 @@ class Engine:
             client_order_id,
             self_trade,
             session,
-            effects.time_ns,
+            time_ns,
             stop_price,
             expire_time,
             display_quantity,
         )
-        refused = refusal(market, order, leaving)
-        if refused is not None:
-            return refused
-        if leaving is not None:
-            market.cancel(leaving, CANCELED, effects)
-        order.order_id = self.state.last_order_id = self.state.last_order_id + 1
-        order.client_order_id = account.client_order_ids.claim(client_order_id, order.order_id)
-        enter(market, order, effects)
-        return None
+        return refusal(market, order, leaving) or order
 
     def _cancel(self, fields: CancelFields, effects: Effects) -> Rejected | None:
         number, key, session, symbol, order_id, client_order_id, timestamp, recv_window = fields
         account = self._authorise(number, key, session, timestamp, recv_window, effects.time_ns)
         if not isinstance(account, AccountState):
             return account
-        if symbol not in self.state.markets:
+        market = self.state.markets.get(symbol)
+        if market is None:
             return UNKNOWN_SYMBOL
         order = self.state.find(account, symbol, order_id, client_order_id)
         if order is None:
             return UNKNOWN_ORDER
-        self.state.markets[symbol].cancel(order, CANCELED, effects)
+        market.cancel(order, CANCELED, effects)
         return None
 
-    def _cancel_all(self, command: CancelAll, effects: Effects) -> Rejected | None:
-        account = self._authorise_command(command, effects)
-        if not isinstance(account, AccountState):
-            return account
-        if command.symbol and command.symbol not in self.state.markets:
+    def _cancel_all(self, account: AccountState, symbol: str, effects: Effects) -> Rejected | None:
+        if symbol and symbol not in self.state.markets:
             return UNKNOWN_SYMBOL
-        for order in self.state.open_orders(account, command.symbol):
-            self.state.markets[order.trader.symbol].cancel(order, CANCELED, effects)
+        cancel(self.state, self.state.open_orders(account, symbol), effects)
         return None
 
-    def _amend(self, command: AmendOrder, effects: Effects) -> Rejected | None:
-        account = self._authorise_command(command, effects)
-        if not isinstance(account, AccountState):
-            return account
+    def _amend(self, account: AccountState, command: AmendOrder, effects: Effects) -> Rejected | None:
         market = self.state.markets.get(command.symbol)
         if market is None:
             return UNKNOWN_SYMBOL
@@ -206,10 +256,17 @@ class Engine:
         amend(market, order, amended, effects)
         return None
 
-    def _authorise_command(self, command: TradingCommand, effects: Effects) -> AccountState | Rejected:
-        return self._authorise(
-            command.account, command.key, command.session, command.timestamp, command.recv_window, effects.time_ns
-        )
+    def _set_market_state(self, command: SetMarketState, effects: Effects) -> Rejected | None:
+        market = self.state.markets.get(command.symbol)
+        if market is None:
+            return Rejected(codes.DEFINITION_REJECTED, "UNKNOWN_SYMBOL", "symbol")
+        if not TRADING <= command.state <= HALT:
+            return Rejected(codes.DEFINITION_REJECTED, "OUT_OF_RANGE", "state", command.state, HALT)
+        if command.state == market.state and not market.halted_until_ns:
+            return Rejected(codes.DEFINITION_REJECTED, "UNCHANGED", "state", command.state)
+        market.set_state(command.state, effects)
+        let_triggered_enter(market, effects)
+        return None
 
     def _authorise(  # noqa: PLR0911, PLR0917 -- one rule, one answer; on the hot path, where keywords cost
         self, number: int, key_number: int, session: int, timestamp: int, recv_window: int, time_ns: int
@@ -234,13 +291,17 @@ class Engine:
 
     # Queries
 
-    def query(self, query: Query) -> Answer | Rejected:
-        """Answer a question about the state as it is. Changes nothing.
+    def query(self, query: Query, time_ns: int | None = None) -> Answer | Rejected:
+        """Answer a question about the state as it is, at `time_ns` (else: of the last command). Changes nothing.
 
         Raises:
             TypeError: something in it is not of its type.
         """
         check_query(query)
+        now_ns = self.state.last_time_ns if time_ns is None else time_ns
+        if type(query) is JudgeOrder:
+            order = self._admit(place_fields(query.order), now_ns)
+            return Acceptable() if isinstance(order, Order) else order
         return answer(self.state, query)
 
     # The whole state

@@ -26,7 +26,7 @@ class _Image(Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fiel
 
 
 class OrderImage(_Image, frozen=True):
-    """A resting order; its market and its place in the queue follow from where it stands."""
+    """An open order; its market and its place in the queue follow from where it stands."""
 
     account: _Count
     order_id: _Count
@@ -50,23 +50,29 @@ class OrderImage(_Image, frozen=True):
     stop_price: _Count
     expire_time: _Count
     display_quantity: _Count
+    hidden: _Count
 
 
 class MarketImage(_Image, frozen=True):
-    """A market. Each side is in the order in which it trades: best price first, first come first."""
+    """A market. Each side is in the order in which it trades: best price first, then by the queue."""
 
     definition: Market
     state: _Code
+    halted_until_ns: _Count
     book_seq: _Count
     last_trade_id: _Count
+    last_price: _Count
     bids: list[OrderImage]
     asks: list[OrderImage]
+    stops: list[OrderImage]  # waiting: those for a rise, then those for a fall, the next to be reached first
+    triggered: list[OrderImage]  # to enter when the market trades again, in this order
 
 
 class AccountImage(_Image, frozen=True):
     """An account and its memories, oldest first."""
 
     definition: Account
+    cancel_all_due_ns: _Count
     finished_ids: list[tuple[str, int]]  # client order id, order id
     finished_orders: list[OrderView]
 
@@ -86,6 +92,7 @@ class EngineImage(_Image, frozen=True):
     balances: list[tuple[int, str, _Count, _Count]]  # account, asset, available, held
     deposits: list[Credited]
     markets: list[MarketImage]
+    armed_sessions: list[tuple[_Count, _Count]]  # session, account, in the order of arming
 
 
 _encoder: Final = Encoder()

@@ -1,41 +1,75 @@
-"""A market at work: its definition, its book, who trades in it, and how an order leaves."""
+"""A market at work: its definition, its book, its stops, who trades in it, and how an order stays or leaves."""
 
 from typing import Final
 
 from book.accounts import AccountState
 from book.definitions import Asset, Market
 from book.effects import Effects
-from book.events import OrderClosed
-from book.image import MarketImage
+from book.events import MarketStateChanged, OrderClosed
+from book.image import MarketImage, OrderImage
 from book.ledger import HOUSE, Balance, Ledger, release
 from book.market import tick_value
 from book.order_book import OrderBook
 from book.orders import Order, Trader, order_id_of, restored
-from book.terms import BUY, TRADING
+from book.rates import part
+from book.stops import Stops
+from book.terms import BUY, HALT, MAX_INT, STOP_LOSS, TAKE_PROFIT, TRADING
+from book.timers import EXPIRY, RESUMPTION, Timers
+
+NS_PER_MS: Final = 1_000_000
 
 
 class LiveMarket:
     """One market."""
 
     __slots__ = (
-        *("base", "book", "definition", "house", "last_trade_id", "lot", "orders", "quote", "state", "tick_value"),
-        *("traders", "_ledger"),
+        *("band", "band_high", "band_low", "base", "book", "definition", "halted_until_ns", "house", "last_price"),
+        *("last_trade_id", "lot", "number", "orders", "quote", "state", "stops", "tick_value", "traders"),
+        *("triggered", "_ledger", "_timers"),
     )
 
-    def __init__(self, definition: Market, base: Asset, quote: Asset, ledger: Ledger, orders: dict[int, Order]) -> None:
-        """`orders` is the exchange's index of open orders by id, shared by all markets."""
+    def __init__(  # noqa: PLR0917 -- once per market, in one place
+        self,
+        number: int,
+        definition: Market,
+        base: Asset,
+        quote: Asset,
+        ledger: Ledger,
+        orders: dict[int, Order],
+        timers: Timers,
+    ) -> None:
+        """`orders` are the exchange's open orders by id, `timers` is what falls due in it: all markets share them."""
+        self.number: Final = number  # in the order of definition
         self.definition: Final = definition
+        self.band: int = definition.band
         self.base: Final = base
         self.quote: Final = quote
         self.lot: int = definition.lot
         self.tick_value: int = tick_value(definition, base, quote)
         self.house: Balance = ledger.balance(HOUSE, quote.name)
         self.book: Final = OrderBook()
+        self.stops: Final = Stops()
+        self.triggered: Final[dict[int, Order]] = {}  # by order id: what is to enter next, in this order
         self.orders: dict[int, Order] = orders
         self.traders: dict[int, Trader] = {}
         self.state: int = TRADING
+        self.halted_until_ns: int = 0  # where the band halted it for a time
         self.last_trade_id: int = 0
+        self.last_price: int = 0  # 0: nothing was traded yet
         self._ledger: Final = ledger
+        self._timers: Final = timers
+        self.settle_band()
+
+    def settle_band(self) -> None:
+        """Let the next command trade around what is the last price now. A high of 0: at any price."""
+        middle = self.last_price or self.definition.reference_price
+        away = part(middle, self.band)
+        self.band_low: int = middle - away
+        self.band_high: int = middle + away if self.band else 0
+
+    def trades_at(self, price: int) -> bool:
+        """Whether the band allows a trade at this price."""
+        return not self.band_high or self.band_low <= price <= self.band_high
 
     def trader(self, account: AccountState) -> Trader:
         """The account in this market."""
@@ -55,6 +89,19 @@ class LiveMarket:
         """How much of the quote asset there is, in engine units."""
         return self._ledger.total(self.quote.name)
 
+    def worst_price(self, order: Order) -> int:
+        """The worst price an order that is not a plain market order may trade at: what it is judged and holds by."""
+        if order.type not in (STOP_LOSS, TAKE_PROFIT):
+            return order.price
+        if order.side == BUY:
+            return self.beyond(order.stop_price, BUY)
+        return order.stop_price
+
+    def beyond(self, price: int, side: int) -> int:
+        """How far from this price the collar lets a market order of this side go."""
+        collar = part(price, self.definition.collar)
+        return min(price + collar, MAX_INT // self.tick_value) if side == BUY else max(price - collar, 1)
+
     def need(self, order: Order) -> int:
         """What the order has to hold: the worst that what is open of it can still cost, or deliver."""
         if order.side == BUY:
@@ -70,19 +117,40 @@ class LiveMarket:
         release(self.paying(order), amount)
         order.held -= amount
 
+    # How an order stays
+
     def rest(self, order: Order) -> None:
         """Put an order on the book."""
+        if order.display_quantity:
+            order.hidden = max(0, order.quantity - order.executed - order.display_quantity)
         self.book.add(order)
+        self._keep(order)
+
+    def wait(self, order: Order) -> None:
+        """Let a stop wait for its price."""
+        self.stops.add(order)
+        self._keep(order)
+
+    def _keep(self, order: Order) -> None:
+        if order.order_id in self.orders:
+            return
         order.trader.open_orders[order.order_id] = order
         self.orders[order.order_id] = order
+        if order.expire_time:
+            self._timers.set(EXPIRY, order.order_id, order.expire_time * NS_PER_MS)
+
+    # How it leaves
 
     def cancel(self, order: Order, status: int, effects: Effects) -> None:
-        """Take an order off the book before it is filled."""
-        self.book.reduce(order, order.quantity - order.executed)
+        """End an open order before it is filled, wherever it is."""
+        if order.level is not None:
+            self.book.remove(order)
+        elif self.triggered.pop(order.order_id, None) is None:
+            self.stops.remove(order)
         self.close(order, status, effects)
 
     def close(self, order: Order, status: int, effects: Effects) -> None:
-        """End an order that is not, or no longer, on the book: what it still holds goes back."""
+        """End an order that is nowhere, or no longer: what it still holds goes back."""
         order.status = status
         order.updated_ns = effects.time_ns
         if order.held:
@@ -90,19 +158,48 @@ class LiveMarket:
         trader = order.trader
         if trader.open_orders.pop(order.order_id, None) is not None:
             del self.orders[order.order_id]
+            if order.expire_time:
+                self._timers.clear(EXPIRY, order.order_id)
         view = order.view()
         trader.account.finish(view)
         effects.events.append(OrderClosed(view))
+
+    # Its state
+
+    def set_state(self, state: int, effects: Effects, *, until_ns: int = 0) -> None:
+        """The market is in this state from now on; with `until_ns`, until then."""
+        self.state = state
+        self._halt_until(until_ns)
+        effects.events.append(MarketStateChanged(self.definition.symbol, state, until_ns))
+
+    def trip(self, effects: Effects) -> None:
+        """Its band halts the market."""
+        halt_ms = self.definition.halt_ms
+        until_ns = min(effects.time_ns + halt_ms * NS_PER_MS, MAX_INT) if halt_ms else 0
+        self.set_state(HALT, effects, until_ns=until_ns)
+
+    def _halt_until(self, until_ns: int) -> None:
+        self.halted_until_ns = until_ns
+        if until_ns:
+            self._timers.set(RESUMPTION, self.number, until_ns)
+        else:
+            self._timers.clear(RESUMPTION, self.number)
+
+    # As plain data
 
     def image(self) -> MarketImage:
         """The market as plain data."""
         return MarketImage(
             self.definition,
             self.state,
+            self.halted_until_ns,
             self.book.seq,
             self.last_trade_id,
+            self.last_price,
             [order.image() for level in self.book.bids.each_level() for order in level.orders()],
             [order.image() for level in self.book.asks.each_level() for order in level.orders()],
+            [order.image() for order in self.stops.all()],
+            [order.image() for order in self.triggered.values()],
         )
 
     def restore(self, image: MarketImage, accounts: dict[int, AccountState]) -> None:
@@ -113,16 +210,32 @@ class LiveMarket:
         """
         orders: list[Order] = []
         for resting in image.bids + image.asks:
-            account = accounts[resting.account]
-            order = restored(resting, self.trader(account), self.tick_value)
-            order.held = self.need(order)
-            account.client_order_ids.claim(order.client_order_id, order.order_id)
+            order = self._restored(resting, accounts)
             self.book.add(order)
+            orders.append(order)
+        for waiting in image.stops:
+            order = self._restored(waiting, accounts)
+            self.stops.add(order)
+            orders.append(order)
+        for entering in image.triggered:
+            order = self._restored(entering, accounts)
+            self.triggered[order.order_id] = order
             orders.append(order)
         # The book is in the order of trading; an account's orders are in the order of their entry.
         for order in sorted(orders, key=order_id_of):
-            order.trader.open_orders[order.order_id] = order
-            self.orders[order.order_id] = order
+            self._keep(order)
         self.state = image.state
+        self._halt_until(image.halted_until_ns)
         self.book.seq = image.book_seq
         self.last_trade_id = image.last_trade_id
+        self.last_price = image.last_price
+        self.settle_band()
+
+    def _restored(self, image: OrderImage, accounts: dict[int, AccountState]) -> Order:
+        account = accounts[image.account]
+        order = restored(image, self.trader(account))
+        order.bound = self.worst_price(order)
+        order.unit_cost = order.bound * self.tick_value
+        order.held = self.need(order)
+        account.client_order_ids.claim(order.client_order_id, order.order_id)
+        return order

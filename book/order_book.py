@@ -153,8 +153,27 @@ class OrderBook:
         self.seq += 1
         self.side(order.side).remove(order)
 
+    def fill(self, order: Order, lots: int) -> None:
+        """Some or all of what a resting order shows has traded; the next part of an iceberg comes forward.
+
+        To be called before the order itself changes.
+        """
+        level = order.level
+        shown = order.quantity - order.executed - order.hidden
+        if level is None or not 0 < lots <= shown:
+            raise AssertionError(f"order {order.order_id} cannot trade {lots} of {shown}")
+        self.seq += 1
+        if lots < shown:
+            level.quantity -= lots
+        elif order.hidden:
+            self.seq += 1
+            level.quantity -= lots
+            level.refresh(order)
+        else:
+            (self.bids if order.side == BUY else self.asks).remove(order)
+
     def reduce(self, order: Order, lots: int) -> None:
-        """Some or all of what a resting order has open goes; it keeps its place for what is left.
+        """A resting order wants so much less, of what it hides first; it keeps its place, if anything is left of it.
 
         To be called before the order itself changes.
         """
@@ -164,7 +183,10 @@ class OrderBook:
             raise AssertionError(f"order {order.order_id} cannot lose {lots}")
         self.seq += 1
         if left:
-            level.quantity -= lots
+            hidden = min(order.hidden, lots)
+            order.hidden -= hidden
+            level.hidden -= hidden
+            level.quantity -= lots - hidden
         else:
             self.side(order.side).remove(order)
 

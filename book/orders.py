@@ -7,7 +7,7 @@ from book.events import OrderView
 from book.image import OrderImage
 from book.ledger import Balance
 from book.rates import fee
-from book.terms import MAX_INT, NEW
+from book.terms import GTC, GTD, MAX_INT, NEW
 
 
 class Trader:
@@ -30,8 +30,8 @@ class Trader:
 class Order:
     """An order from the moment it is judged to its end. Prices in ticks, quantities in lots, amounts in quote units.
 
-    `quantity - executed` is what is open. A market order by amount has no quantity of its own: for it `quantity`
-    follows `executed`, and what is left to spend is what it holds.
+    `quantity - executed` is what is open, and without `hidden` what stands in the queue. A market order by amount has
+    no quantity of its own: for it `quantity` follows `executed`, and what is left to spend is what it holds.
     """
 
     __slots__ = (
@@ -39,7 +39,7 @@ class Order:
         *("quote_quantity", "post_only", "self_trade", "session", "executed", "executed_quote", "status"),
         *("stop_price", "expire_time", "display_quantity"),
         *("created_ns", "updated_ns", "bound", "unit_cost", "maker_rate", "taker_rate", "ahead", "held"),
-        *("level", "before", "behind"),
+        *("level", "before", "behind", "hidden"),
     )
 
     def __init__(  # noqa: PLR0917 -- built once per order on the hot path, where keywords cost
@@ -88,6 +88,7 @@ class Order:
         self.taker_rate = trader.taker_rate
         self.ahead: int = 0  # of its fees, in millionths of a unit: see book.rates
         self.held: int = 0  # engine units: quote for a buy, base for a sell
+        self.hidden: int = 0  # lots of an iceberg that are on the book but not in the queue
         self.level: PriceLevel | None = None
         self.before: Order | None = None
         self.behind: Order | None = None
@@ -111,16 +112,24 @@ class Order:
             self.expire_time,
             self.display_quantity,
         )
+        order.order_id = self.order_id
         order.executed = self.executed
         order.executed_quote = self.executed_quote
+        order.bound = self.bound if price == self.price else price
+        order.unit_cost = self.unit_cost
         order.maker_rate = self.maker_rate
         order.taker_rate = self.taker_rate
         order.ahead = self.ahead
         return order
 
-    def stands_behind(self, before: "Order") -> bool:
-        """Whether this, an amendment of `before`, has lost its place: who wants less at the same price keeps it."""
-        return self.price != before.price or self.quantity > before.quantity
+    @property
+    def may_rest(self) -> bool:
+        """Whether what it does not trade at once goes, or stays, on the book."""
+        return self.price > 0 and (self.time_in_force in (GTC, GTD))
+
+    def is_reduction(self, before: "Order") -> bool:
+        """Whether this, an amendment of `before`, only wants less: such a one keeps its place."""
+        return self.price == before.price and self.quantity <= before.quantity
 
     def charge(self, notional: int, rate: int) -> int:
         """The order's fee for one trade, counted against what it paid ahead; negative for a rebate."""
@@ -159,7 +168,7 @@ class Order:
         )
 
     def image(self) -> OrderImage:
-        """The resting order as plain data; `restored` takes it back."""
+        """The open order as plain data; `restored` takes it back."""
         return OrderImage(
             self.trader.account.number,
             self.order_id,
@@ -183,11 +192,12 @@ class Order:
             self.stop_price,
             self.expire_time,
             self.display_quantity,
+            self.hidden,
         )
 
 
-def restored(image: OrderImage, trader: Trader, tick_value: int) -> Order:
-    """The resting order that `image` was taken of, holding nothing yet."""
+def restored(image: OrderImage, trader: Trader) -> Order:
+    """The open order that `image` was taken of; what it may cost and holds is for its market to say."""
     order = Order(
         trader,
         image.side,
@@ -213,7 +223,7 @@ def restored(image: OrderImage, trader: Trader, tick_value: int) -> Order:
     order.maker_rate = image.maker_rate
     order.taker_rate = image.taker_rate
     order.ahead = image.ahead
-    order.unit_cost = image.price * tick_value
+    order.hidden = image.hidden
     return order
 
 
@@ -225,18 +235,43 @@ def order_id_of(order: Order) -> int:
 class PriceLevel:
     """The resting orders of one price and side, first come first, with their summary kept beside them."""
 
-    __slots__ = ("count", "first", "last", "merit", "price", "quantity")
+    __slots__ = ("count", "first", "hidden", "last", "merit", "price", "quantity")
 
     def __init__(self, price: int, merit: int) -> None:
         self.price: Final = price
         self.merit: Final = merit  # the greater the better: see book.order_book
-        self.quantity: int = 0  # lots open in all
+        self.quantity: int = 0  # lots shown: those that stand in the queue
+        self.hidden: int = 0  # lots of icebergs that will come forward
         self.count: int = 0
         self.first: Order | None = None
         self.last: Order | None = None
 
     def append(self, order: Order) -> None:
         """Put an order at the end of the queue."""
+        self._link(order)
+        order.level = self
+        self.count += 1
+        self.quantity += order.quantity - order.executed - order.hidden
+        self.hidden += order.hidden
+
+    def remove(self, order: Order) -> None:
+        """Take an order out of the queue, wherever it stands."""
+        self._unlink(order)
+        order.level = None
+        self.count -= 1
+        self.quantity -= order.quantity - order.executed - order.hidden
+        self.hidden -= order.hidden
+
+    def refresh(self, order: Order) -> None:
+        """The next part of an iceberg comes forward, behind everybody else."""
+        part = min(order.display_quantity, order.hidden)
+        self._unlink(order)
+        self._link(order)
+        order.hidden -= part
+        self.hidden -= part
+        self.quantity += part
+
+    def _link(self, order: Order) -> None:
         last = self.last
         if last is None:
             self.first = order
@@ -244,12 +279,8 @@ class PriceLevel:
             last.behind = order
             order.before = last
         self.last = order
-        order.level = self
-        self.count += 1
-        self.quantity += order.quantity - order.executed
 
-    def remove(self, order: Order) -> None:
-        """Take an order out of the queue, wherever it stands."""
+    def _unlink(self, order: Order) -> None:
         before, behind = order.before, order.behind
         if before is None:
             self.first = behind
@@ -259,9 +290,7 @@ class PriceLevel:
             self.last = before
         else:
             behind.before = before
-        order.level = order.before = order.behind = None
-        self.count -= 1
-        self.quantity -= order.quantity - order.executed
+        order.before = order.behind = None
 
     def orders(self) -> "list[Order]":
         """The queue, front first."""
@@ -273,18 +302,21 @@ class PriceLevel:
         return queue
 
     def ahead_of(self, trader: Trader, leaving: Order | None = None) -> int:
-        """The lots that stand before this trader's first order, as if `leaving` were gone; all if it has none here."""
+        """The lots that stand before this trader's first order, as if `leaving` were gone; all if it has none here.
+
+        Hidden ones do not: they come forward behind it.
+        """
         lots = 0
         order = self.first
         while order is not None and (order.trader is not trader or order is leaving):
             if order is not leaving:
-                lots += order.quantity - order.executed
+                lots += order.quantity - order.executed - order.hidden
             order = order.behind
         return lots
 
     def check(self) -> None:
         """The links hold together and the summary is the sum of the queue. Raises AssertionError."""
-        count = quantity = 0
+        count = quantity = hidden = 0
         before: Order | None = None
         order = self.first
         while order is not None:
@@ -294,8 +326,14 @@ class PriceLevel:
                 raise AssertionError(f"order {order.order_id} rests with {order.executed} of {order.quantity} executed")
             if order.price != self.price:
                 raise AssertionError(f"order {order.order_id} of price {order.price} rests at {self.price}")
+            shown = order.quantity - order.executed - order.hidden
+            if order.hidden < 0 or shown <= 0 or (order.hidden and shown > order.display_quantity):
+                raise AssertionError(f"order {order.order_id} shows {shown} and hides {order.hidden}")
             count += 1
-            quantity += order.quantity - order.executed
+            quantity += shown
+            hidden += order.hidden
             before, order = order, order.behind
-        if self.last is not before or self.count != count or self.quantity != quantity:
-            raise AssertionError(f"level {self.price} says {self.count} orders of {self.quantity}: {count}, {quantity}")
+        found = (count, quantity, hidden)
+        if self.last is not before or found != (self.count, self.quantity, self.hidden):
+            said = (self.count, self.quantity, self.hidden)
+            raise AssertionError(f"level {self.price} says (orders, shown, hidden) are {said}: {found}")

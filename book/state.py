@@ -11,6 +11,7 @@ from book.ledger import Ledger
 from book.live_market import LiveMarket
 from book.orders import Order, order_id_of
 from book.registry import Registry
+from book.timers import CANCEL_ALL, Timers
 
 
 class State:
@@ -18,7 +19,7 @@ class State:
 
     __slots__ = (
         *("accounts", "deposits", "digest", "last_order_id", "last_seq", "last_time_ns", "ledger", "markets"),
-        *("orders", "registry"),
+        *("armed_sessions", "orders", "registry", "timers"),
     )
 
     def __init__(self) -> None:
@@ -29,11 +30,13 @@ class State:
         self.registry: Registry = Registry()
         self.ledger: Ledger = Ledger()
         self.deposits: Deposits = Deposits()
+        self.timers: Timers = Timers()
         self.orders: dict[int, Order] = {}
         self.markets: dict[str, LiveMarket] = {}
         self.accounts: dict[int, AccountState] = {
             number: AccountState(account) for number, account in self.registry.accounts.items()
         }
+        self.armed_sessions: dict[int, AccountState] = {}  # whose orders end with them, in the order of arming
 
     def find(self, account: AccountState, symbol: str, order_id: int, client_order_id: str) -> Order | None:
         """The account's open order of this id; where both ids are given, both have to be its."""
@@ -78,7 +81,9 @@ class State:
 
     def _open_market(self, market: Market) -> None:
         base, quote = self.registry.assets[market.base], self.registry.assets[market.quote]
-        self.markets[market.symbol] = LiveMarket(market, base, quote, self.ledger, self.orders)
+        self.markets[market.symbol] = LiveMarket(
+            len(self.markets), market, base, quote, self.ledger, self.orders, self.timers
+        )
 
     def image(self) -> EngineImage:
         """The state as plain data."""
@@ -96,6 +101,7 @@ class State:
             balances=self.ledger.rows(),
             deposits=self.deposits.all(),
             markets=[market.image() for market in self.markets.values()],
+            armed_sessions=[(session, account.number) for session, account in self.armed_sessions.items()],
         )
 
     def restore(self, image: EngineImage) -> None:
@@ -124,6 +130,11 @@ class State:
         for deposit in image.deposits:
             self.deposits.add(deposit)
         for remembered in image.accounts:
-            self.accounts[remembered.definition.account].restore(remembered)
+            account = self.accounts[remembered.definition.account]
+            account.restore(remembered)
+            if account.cancel_all_due_ns:
+                self.timers.set(CANCEL_ALL, account.number, account.cancel_all_due_ns)
         for market in image.markets:
             self.markets[market.definition.symbol].restore(market, self.accounts)
+        for session, number in image.armed_sessions:
+            self.armed_sessions[session] = self.accounts[number]

@@ -14,8 +14,9 @@ them, or both, ends as EXPIRED_IN_MATCH, or both shrink by what would have been 
 
 from typing import Final
 
+from book.admission import triggered_may_enter
 from book.effects import Effects
-from book.events import OrderAccepted, OrderAmended, OrderReduced, Trade
+from book.events import OrderAccepted, OrderAmended, OrderReduced, OrderTriggered, Trade
 from book.ledger import hold, settle, transfer
 from book.live_market import LiveMarket
 from book.orders import Order, PriceLevel
@@ -28,10 +29,9 @@ from book.terms import (
     EXPIRED,
     EXPIRED_IN_MATCH,
     FILLED,
-    GTC,
-    LIMIT,
     NONE,
     PARTIALLY_FILLED,
+    TRADING,
 )
 
 _OPEN: Final = 0  # the taker's end is not decided by its trades
@@ -41,18 +41,25 @@ def enter(market: LiveMarket, order: Order, effects: Effects) -> None:
     """The order takes effect. It has been judged (book.admission), so it says what to hold; and it has its id."""
     hold(market.paying(order), order.held)
     effects.events.append(OrderAccepted(order.view()))
-    _meet_the_book(market, order, effects)
+    if order.stop_price:
+        market.wait(order)
+    else:
+        _meet_the_book(market, order, effects)
+        let_triggered_enter(market, effects)
 
 
 def amend(market: LiveMarket, order: Order, amended: Order, effects: Effects) -> None:
     """The open order becomes what `amended` is, which has been judged (book.admission)."""
-    stands_behind = amended.stands_behind(order)
-    if stands_behind:
+    resting = order.level is not None
+    anew = resting and not amended.is_reduction(order)
+    if anew:
         market.book.remove(order)
-    elif amended.quantity < order.quantity:
+        order.hidden = 0
+    elif resting and amended.quantity < order.quantity:
         market.book.reduce(order, order.quantity - amended.quantity)
     order.quantity = amended.quantity
-    order.price = order.bound = amended.price
+    order.price = amended.price
+    order.bound = amended.bound
     order.unit_cost = amended.unit_cost
     order.updated_ns = effects.time_ns
     if amended.held > order.held:
@@ -61,15 +68,30 @@ def amend(market: LiveMarket, order: Order, amended: Order, effects: Effects) ->
     else:
         market.give_back(order, order.held - amended.held)
     effects.events.append(OrderAmended(order.view()))
-    if stands_behind:
+    if anew:
         _meet_the_book(market, order, effects)
+        let_triggered_enter(market, effects)
+
+
+def let_triggered_enter(market: LiveMarket, effects: Effects) -> None:
+    """The stops that were reached enter, one after the other, as long as the market trades; then the band moves."""
+    while market.triggered and market.state == TRADING:
+        order = market.triggered.pop(next(iter(market.triggered)))
+        order.updated_ns = effects.time_ns
+        effects.events.append(OrderTriggered(order.view()))
+        if triggered_may_enter(market, order):
+            _meet_the_book(market, order, effects)
+        else:
+            market.close(order, EXPIRED, effects)
+    if market.band:
+        market.settle_band()
 
 
 def _meet_the_book(market: LiveMarket, order: Order, effects: Effects) -> None:
     """Trade what can be traded; what is left rests or ends."""
     end = _take(market, order, effects)
     if end == _OPEN:
-        if order.time_in_force == GTC and order.type == LIMIT:
+        if order.may_rest:
             market.rest(order)
             return
         end = EXPIRED
@@ -93,7 +115,10 @@ def _take(market: LiveMarket, taker: Order, effects: Effects) -> int:
         if wanted == 0:
             return FILLED if taker.executed else EXPIRED
         if maker.trader is not taker.trader or taker.self_trade == NONE:
-            _trade(market, taker, maker, min(wanted, maker.quantity - maker.executed), effects)
+            if not market.trades_at(level.price):
+                market.trip(effects)
+                return EXPIRED
+            _trade(market, taker, maker, min(wanted, maker.quantity - maker.executed - maker.hidden), effects)
         elif not _prevent(market, taker, maker, wanted, effects):
             return EXPIRED_IN_MATCH
 
@@ -111,8 +136,9 @@ def _trade(market: LiveMarket, taker: Order, maker: Order, lots: int, effects: E
     notional = lots * price * market.tick_value
     taker_fee = taker.charge(notional, taker.taker_rate)
     maker_fee = maker.charge(notional, maker.maker_rate)
-    market.book.reduce(maker, lots)
+    market.book.fill(maker, lots)
     market.last_trade_id += 1
+    market.last_price = price
     effects.events.append(
         Trade(
             taker.trader.symbol,
@@ -143,6 +169,9 @@ def _trade(market: LiveMarket, taker: Order, maker: Order, lots: int, effects: E
         market.close(maker, FILLED, effects)
     elif maker.side == BUY:
         market.give_back(maker, maker.held - maker.worst_cost())
+    if market.stops.reaches_any(price):
+        for order in market.stops.take_reached(price):
+            market.triggered[order.order_id] = order
 
 
 def _exchange(market: LiveMarket, buyer: Order, seller: Order, lots: int, notional: int) -> None:

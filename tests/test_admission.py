@@ -60,8 +60,8 @@ def with_book(**changes: int) -> Exchange:
     ("field", "values", "code"),
     [
         ("side", [0, 3, *BELOW, *HUGE], codes.BAD_SIDE),
-        ("type", [0, 3, *BELOW, *HUGE], codes.BAD_TYPE),
-        ("time_in_force", [0, 4, *BELOW, *HUGE], codes.BAD_TIF),
+        ("type", [0, 7, *BELOW, *HUGE], codes.BAD_TYPE),
+        ("time_in_force", [0, 5, *BELOW, *HUGE], codes.BAD_TIF),
         ("self_trade", [6, *BELOW, *HUGE], codes.INVALID_PARAMETER),
         ("session", [*BELOW, *HUGE], codes.INVALID_PARAMETER),
         ("recv_window", [60_001, *BELOW, *HUGE], codes.INVALID_PARAMETER),

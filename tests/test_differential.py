@@ -6,15 +6,16 @@ from typing import Final
 
 import pytest
 
+from bench import workload
+from bench.workload import Mix
 from book.commands import PlaceOrder
 from book.compiled import COMPILED
 from book.queries import OrderStatus
 from book.terms import BUY, IOC, LIMIT
-from tests import wild, workload
+from tests import wild
 from tests.counts import SOAK, seeds
 from tests.planted_bugs import BUGS
 from tests.side_by_side import Difference, SideBySide, run_wild
-from tests.workload import MIX_MARKET, Mix
 
 # Commands of one seed. With those of the mix that makes 20,000 interpreted, 200,000 compiled, in a soak 20 million.
 WILD_COMMANDS: Final = 1_500
@@ -97,14 +98,14 @@ def test_wild_commands_meet_every_outcome() -> None:
 def test_the_mix_makes_no_difference(seed: int) -> None:
     """exchange-core's mix over a deep book of many traders: no difference, and the mix is what was published."""
     pair, accounts = SideBySide(), range(1, 1_001)
-    for command in workload.opening(accounts):
-        pair.do(command)
-    mix = Mix(Random(seed), MIX_MARKET, accounts)
+    (market,) = workload.markets(1)
+    for definition in workload.opening([market], accounts):
+        pair.do(definition)
+    mix = Mix(Random(seed), market, accounts)
     for step in range(MIX_COMMANDS):
         if step == MIX_COMMANDS // 2:
             mix.actions.clear()
-        for command in mix.action():
-            mix.heard(pair.do(command))
+        mix.heard(pair.do(mix.command()))
         if step % 500 == 0:
             pair.compare()
     pair.compare()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from book.engine import Engine
+from book.image import decode, encode
 from book.terms import BUY, DECREMENT, EXPIRE_BOTH, EXPIRE_MAKER, EXPIRE_TAKER, FILLED, NEW, SELL
 from tests.counts import count
 from tests.exchange import (
@@ -117,11 +118,12 @@ def test_a_failed_restore_leaves_nothing_half_loaded() -> None:
     exchange = Exchange()
     exchange.place(buy(ALICE, 5, 100))
     data, empty = exchange.engine.dump(), Engine().dump()
-    image = msgspec.msgpack.decode(data)
-    owner = image[-1][0][4][0]
-    owner[0] = 99
+    image = decode(data)
+    (market,) = image.markets
+    stranger = msgspec.structs.replace(market.bids[0], account=99)
+    strange = msgspec.structs.replace(image, markets=[msgspec.structs.replace(market, bids=[stranger])])
     with pytest.raises(ValueError, match="not an engine"):
-        Engine.load(msgspec.msgpack.encode(image))
+        Engine.load(encode(strange))
     assert exchange.engine.dump() == data
     assert Engine().dump() == empty
     assert Engine.load(data).dump() == data
