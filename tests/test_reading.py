@@ -6,20 +6,25 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from actors import wire
 from actors.parameters import (
     AmendParams,
+    CancelAllAfterParams,
     CancelAllParams,
     CancelParams,
     CancelReplaceParams,
+    CandlesParams,
     DepthParams,
+    HistoryParams,
     LogonParams,
+    MarketParams,
     PlaceParams,
+    RecentTradesParams,
     StatusParams,
 )
-from actors.reading import Lines, read
+from actors.reading import Lines, read, read_orders
 from actors.results import Nothing
 from actors.wire import RefusedError
 from book.codes import (
@@ -35,11 +40,18 @@ EXAMPLES = settings(max_examples=count(200, 20_000), deadline=None)
 
 
 def outcome(line: bytes) -> wire.Request | RefusedError:
-    """The request, or what is said about it."""
+    """The request, or what is said about it; of a batch, all its orders have been read."""
+    request_id: int | str | UnsetType = UNSET
     try:
-        return read(line)
+        request = read(line)
+        request_id = request.id
+        if isinstance(request, wire.OrderBatch):
+            read_orders(request)
     except RefusedError as error:
+        if error.request_id is UNSET:
+            error.request_id = request_id
         return error
+    return request
 
 
 def refused(line: bytes) -> RefusedError:
@@ -134,12 +146,38 @@ def test_every_method_is_read_with_its_parameters() -> None:
             wire.OrderStatus(params=StatusParams("BTC-USDT", client_order_id="a")),
             b'{"method":"order.status","params":{"symbol":"BTC-USDT","clientOrderId":"a"}}',
         ),
+        (
+            wire.OrderTest(params=PlaceParams("X", "BUY", "STOP_LOSS", "1", stop_price="2", expire_time=5)),
+            (
+                b'{"method":"order.test","params":{"symbol":"X","side":"BUY","type":"STOP_LOSS","quantity":"1",'
+                b'"stopPrice":"2","expireTime":5}}'
+            ),
+        ),
         (wire.OpenOrders(), b'{"method":"openOrders.status"}'),
         (
             wire.CancelAll(params=CancelAllParams("X")),
             b'{"method":"openOrders.cancelAll","params":{"symbol":"X"}}',
         ),
+        (
+            wire.CancelAllAfter(params=CancelAllAfterParams(0)),
+            b'{"method":"order.cancelAllAfter","params":{"timeoutMs":0}}',
+        ),
+        (wire.MyTrades(params=HistoryParams("X", 5)), b'{"method":"myTrades","params":{"symbol":"X","fromId":5}}'),
+        (wire.AllOrders(params=HistoryParams("X")), b'{"method":"allOrders","params":{"symbol":"X"}}'),
         (wire.AccountStatus(), b'{"method":"account.status"}'),
+        (
+            wire.AccountCommission(params=MarketParams("X")),
+            b'{"method":"account.commission","params":{"symbol":"X"}}',
+        ),
+        (
+            wire.RecentTrades(params=RecentTradesParams("X", 5_000)),
+            b'{"method":"trades.recent","params":{"symbol":"X","limit":5000}}',
+        ),
+        (wire.DayTicker(params=MarketParams("X")), b'{"method":"ticker.24hr","params":{"symbol":"X"}}'),
+        (
+            wire.Candles(params=CandlesParams("X", "4h", start_time=5)),
+            b'{"method":"klines","params":{"symbol":"X","interval":"4h","startTime":5}}',
+        ),
         (wire.Depth(params=DepthParams("X")), b'{"method":"depth","params":{"symbol":"X"}}'),
         (wire.Ping(id="x"), b'{"method":"\\u0070ing","id":"\\u0078"}'),
     ):
@@ -233,6 +271,30 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
             INVALID_PARAMETER,
             "apiKey must be",
         ),
+        (
+            b'{"method":"session.logon","params":{"apiKey":"a","cancelOnDisconnect":1}}',
+            INVALID_PARAMETER,
+            "cancelOnDisconnect must be true or false",
+        ),
+        (b'{"method":"order.cancelAllAfter"}', MANDATORY_PARAM, "timeoutMs"),
+        (b'{"method":"order.cancelAllAfter","params":{"timeoutMs":-1}}', INVALID_PARAMETER, "from 0 to 86400000"),
+        (b'{"method":"order.cancelAllAfter","params":{"timeoutMs":86400001}}', INVALID_PARAMETER, "from 0 to 86400000"),
+        (b'{"method":"allOrders","params":{"symbol":"X","limit":1001}}', INVALID_PARAMETER, "from 1 to 1000"),
+        (b'{"method":"myTrades","params":{"symbol":"X","fromId":0}}', INVALID_PARAMETER, "fromId must be an id"),
+        (b'{"method":"klines","params":{"symbol":"X"}}', MANDATORY_PARAM, "interval is missing: 1m, 5m"),
+        (
+            b'{"method":"klines","params":{"symbol":"X","interval":"2m"}}',
+            INVALID_PARAMETER,
+            "1m, 5m, 15m, 1h, 4h or 1d",
+        ),
+        (b'{"method":"order.batch"}', MANDATORY_PARAM, "orders is missing: a list of 1 to 50 objects"),
+        (b'{"method":"order.batch","params":{"orders":{}}}', INVALID_PARAMETER, "orders must be a list of 1 to 50"),
+        (b'{"method":"order.batch","params":{"orders":[]}}', INVALID_PARAMETER, "orders must be a list of 1 to 50"),
+        (
+            b'{"method":"order.batch","params":{"orders":[' + b",".join([b"{}"] * 51) + b"]}}",
+            INVALID_PARAMETER,
+            "orders must be a list of 1 to 50",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_in_our_own_words(line: bytes, code: int, word: str) -> None:
@@ -287,6 +349,61 @@ def test_of_a_key_given_twice_any_one_counts_or_the_line_is_refused() -> None:
     assert refused(b'{"id":4,"method":"order.fly","method":"ping"}').request_id == 4
 
 
+# -------------------------------------------------------------------------------------------------------------- batches
+
+PLACE = b'{"symbol":"X","side":"BUY","type":"LIMIT","quantity":"1","price":"2"}'
+CANCEL = b'{"symbol":"X","orderId":5}'
+
+
+def orders(*parts: bytes) -> list[wire.OrderPlace | wire.OrderCancel | RefusedError]:
+    """The orders of a batch of these."""
+    batch = read(b'{"method":"order.batch","params":{"orders":[' + b",".join(parts) + b"]}}")
+    assert isinstance(batch, wire.OrderBatch)
+    return read_orders(batch)
+
+
+def test_what_has_a_side_is_placed_and_what_has_none_is_cancelled() -> None:
+    """Each becomes the request that it would be alone, without an id."""
+    assert orders(PLACE, CANCEL, b'{"symbol":"X","clientOrderId":"a"}') == [
+        wire.OrderPlace(params=PlaceParams("X", "BUY", "LIMIT", "1", price="2")),
+        wire.OrderCancel(params=CancelParams("X", 5)),
+        wire.OrderCancel(params=CancelParams("X", client_order_id="a")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "word"),
+    [
+        (b"7", INVALID_PARAMETER, "must be an object"),
+        (b"[]", INVALID_PARAMETER, "must be an object"),
+        (b"null", INVALID_PARAMETER, "must be an object"),
+        (b"{}", MANDATORY_PARAM, "symbol is missing"),
+        (b'{"symbol":"X","side":"BUY"}', MANDATORY_PARAM, "type is missing"),
+        (b'{"symbol":"X","type":"LIMIT"}', MANDATORY_PARAM, "side is missing"),
+        (b'{"symbol":"X","quantity":"1"}', UNKNOWN_PARAM, "order.cancel takes symbol, orderId"),
+        (b'{"symbol":"X","side":"BUY","type":"LIMIT","orderId":5}', UNKNOWN_PARAM, "order.place takes symbol, side"),
+        (b'{"symbol":"X","side":"BUY","type":"LIMIT","quantity":1}', INVALID_PARAMETER, "quantity must be a decimal"),
+        (b'{"symbol":"X","orderId":' + b"9" * 5_000 + b"}", INVALID_PARAMETER, "beyond every range"),
+        (b'{"symbol":"X","orderId":"5","orderId":6}', INVALID_PARAMETER, "key given twice"),
+    ],
+)
+def test_a_bad_order_of_a_batch_costs_only_itself(part: bytes, code: int, word: str) -> None:
+    """It is refused in its own place, with the words it would get alone."""
+    first, bad, last = orders(PLACE, part, CANCEL)
+    assert isinstance(first, wire.OrderPlace)
+    assert isinstance(last, wire.OrderCancel)
+    assert isinstance(bad, RefusedError)
+    assert (bad.code, word in bad.message) == (code, True), bad.message
+
+
+@pytest.mark.parametrize("part", [b'{"symbol":"\xff"}', b'{"x":"\xff"}', b'{"symbol":"\\udc00"}', b'"\xed\xa0\x80"'])
+def test_a_line_that_is_no_text_is_refused_whole_wherever_it_is_broken(part: bytes) -> None:
+    """In an order of a batch, too: then none of them is taken."""
+    with pytest.raises(RefusedError) as caught:
+        orders(PLACE, part)
+    assert caught.value.code == INVALID_JSON
+
+
 # -------------------------------------------------------------------------------------------------------------- fuzzing
 
 GOOD = (
@@ -298,6 +415,10 @@ GOOD = (
     ),
     b'{"id":3,"method":"order.cancel","params":{"symbol":"BTC-USDT","orderId":12}}',
     b'{"id":4,"method":"depth","params":{"symbol":"BTC-USDT","limit":10}}',
+    (
+        b'{"id":5,"method":"order.batch","params":{"orders":[{"symbol":"X","side":"BUY","type":"LIMIT","quantity":"1",'
+        b'"price":"2"},{"symbol":"X","orderId":5}]}}'
+    ),
 )
 
 WORDS = st.sampled_from(["id", "method", "params", "symbol", "side", "quantity", "orderId", "ping", "order.place", "x"])
