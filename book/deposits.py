@@ -7,7 +7,7 @@ from book import codes
 from book.commands import CreditDeposit
 from book.events import Credited, Rejected
 
-_DEPOSIT_ID: Final = re.compile(r"[!-~]{1,200}")
+OUTSIDE_ID: Final = re.compile(r"[!-~]{1,200}")  # what the outside calls a movement of money
 
 
 class Deposits:
@@ -23,7 +23,7 @@ class Deposits:
 
         A repeat gets the receipt of the first; the same id for something else is an alarm to whoever hears it.
         """
-        if not _DEPOSIT_ID.fullmatch(command.deposit_id):
+        if not OUTSIDE_ID.fullmatch(command.deposit_id):
             return Rejected(codes.DEFINITION_REJECTED, "BAD_NAME", "deposit_id")
         first = self._credited.get(command.deposit_id)
         if first is None:

@@ -1,7 +1,7 @@
 """Who owns what: per account and asset an amount that is available and one that is held.
 
-Nothing here creates or destroys a unit but `Ledger.credit`. Every other movement takes from one balance exactly what it
-gives to another, and refuses to go below zero, so the sum per asset is what was credited, always.
+Nothing here creates or destroys a unit but `Ledger.credit` and `Ledger.take`. Every other movement takes from one
+balance exactly what it gives to another, and refuses to go below zero, so the sum per asset is what came in, always.
 
 The movements are functions of two balances, not of account numbers: an order looks its balances up once.
 """
@@ -60,18 +60,18 @@ def transfer(payer: Balance, payee: Balance, amount: int) -> None:
 
 
 class Ledger:
-    """All balances, and what ever came in, per asset."""
+    """All balances, and what came in of each asset, less what went out."""
 
     def __init__(self) -> None:
         self._balances: dict[str, dict[int, Balance]] = {}
-        self._credited: dict[str, int] = {}
+        self._totals: dict[str, int] = {}
 
     def define_asset(self, asset: str) -> None:
         """Make an asset known, once."""
         if asset in self._balances:
             raise LedgerError(f"asset {asset} is known")
         self._balances[asset] = {}
-        self._credited[asset] = 0
+        self._totals[asset] = 0
 
     def balance(self, account: int, asset: str) -> Balance:
         """The balance of an account in a known asset; an empty one comes into being when first asked for."""
@@ -82,19 +82,27 @@ class Ledger:
         return balance
 
     def total(self, asset: str) -> int:
-        """What was credited of an asset."""
-        return self._credited[asset]
+        """How much there is of an asset."""
+        return self._totals[asset]
 
     def room(self, asset: str) -> int:
-        """How much more of an asset can be credited before its total leaves 64 bits."""
-        return MAX_INT - self._credited[asset]
+        """How much more of an asset can come in before its total leaves 64 bits."""
+        return MAX_INT - self._totals[asset]
 
     def credit(self, account: int, asset: str, amount: int) -> None:
         """Let an amount come in from outside."""
         if not 0 < amount <= self.room(asset):
             raise LedgerError(f"cannot credit {amount}")
-        self._credited[asset] += amount
+        self._totals[asset] += amount
         self.balance(account, asset).available += amount
+
+    def take(self, account: int, asset: str, amount: int) -> None:
+        """Let an available amount go out, as if it had never come in."""
+        balance = self.balance(account, asset)
+        if not 0 <= amount <= balance.available:
+            raise LedgerError(f"cannot take {amount} of {balance.available}")
+        balance.available -= amount
+        self._totals[asset] -= amount
 
     def restore(self, account: int, asset: str, available: int, held: int) -> None:
         """Put back one balance that `rows` gave; not twice, nor what could not have been."""
@@ -105,7 +113,7 @@ class Ledger:
             raise LedgerError(f"account {account} has {asset} already")
         balance.available = available
         balance.held = held
-        self._credited[asset] += available + held
+        self._totals[asset] += available + held
 
     def of(self, account: int) -> list[tuple[str, int, int]]:
         """The account's balances that are not zero: (asset, available, held), in the order assets were defined."""
@@ -126,8 +134,8 @@ class Ledger:
         ]
 
     def totals(self) -> dict[str, int]:
-        """Per asset, what was credited: the sum of all available and held amounts."""
-        return dict(self._credited)
+        """Per asset, how much there is: the sum of all available and held amounts."""
+        return dict(self._totals)
 
     def check(self) -> None:
         """Nothing is negative, and every asset adds up to what came in. Raises AssertionError."""
@@ -137,8 +145,8 @@ class Ledger:
                 if balance.available < 0 or balance.held < 0:
                     raise AssertionError(f"account {account} has {balance.available} and {balance.held} {asset}")
                 total += balance.available + balance.held
-            if not total == self._credited[asset] <= MAX_INT:
-                raise AssertionError(f"{self._credited[asset]} {asset} came in, {total} are there")
+            if not total == self._totals[asset] <= MAX_INT:
+                raise AssertionError(f"{self._totals[asset]} {asset} came in, {total} are there")
 
 
 def _account_of(entry: tuple[int, Balance]) -> int:

@@ -5,8 +5,9 @@ from typing import Final
 from book.accounts import AccountState
 from book.definitions import Asset, Market
 from book.effects import Effects
-from book.events import MarketStateChanged, OrderClosed
-from book.image import MarketImage, OrderImage
+from book.events import MarketStateChanged, OrderClosed, Trade
+from book.history import MARKET_TRADES, Candles, Latest
+from book.image import MarketImage, OrderImage, TradeImage
 from book.ledger import HOUSE, Balance, Ledger, release
 from book.market import tick_value
 from book.order_book import OrderBook
@@ -23,9 +24,9 @@ class LiveMarket:
     """One market."""
 
     __slots__ = (
-        *("band", "band_high", "band_low", "base", "book", "definition", "halted_until_ns", "house", "last_price"),
-        *("last_trade_id", "lot", "number", "orders", "quote", "state", "stops", "tick_value", "traders"),
-        *("triggered", "_ledger", "_timers"),
+        *("band", "band_high", "band_low", "base", "book", "candles", "definition", "fee_tiers", "halted_until_ns"),
+        *("house", "last_price", "last_trade_id", "lot", "number", "orders", "quote", "state", "stops", "tick_value"),
+        *("traders", "trades", "triggered", "_ledger", "_timers"),
     )
 
     def __init__(  # noqa: PLR0917 -- once per market, in one place
@@ -56,6 +57,9 @@ class LiveMarket:
         self.halted_until_ns: int = 0  # where the band halted it for a time
         self.last_trade_id: int = 0
         self.last_price: int = 0  # 0: nothing was traded yet
+        self.fee_tiers: Final[dict[int, tuple[int, int]]] = {}  # maker's and taker's rate by tier
+        self.trades: Final[Latest[TradeImage]] = Latest(MARKET_TRADES)
+        self.candles: Final = Candles()
         self._ledger: Final = ledger
         self._timers: Final = timers
         self.settle_band()
@@ -75,15 +79,32 @@ class LiveMarket:
         """The account in this market."""
         trader = self.traders.get(account.number)
         if trader is None:
+            maker_rate, taker_rate = self.rates(account)
             trader = self.traders[account.number] = Trader(
                 account,
                 self.definition.symbol,
                 self._ledger.balance(account.number, self.base.name),
                 self._ledger.balance(account.number, self.quote.name),
-                self.definition.maker_fee,
-                self.definition.taker_fee,
+                maker_rate,
+                taker_rate,
             )
         return trader
+
+    def rates(self, account: AccountState) -> tuple[int, int]:
+        """What the account's next order here pays as a maker and as a taker, in parts per million."""
+        return self.fee_tiers.get(account.tier, (self.definition.maker_fee, self.definition.taker_fee))
+
+    def reprice(self, account: AccountState) -> None:
+        """The account's rates have changed."""
+        trader = self.traders.get(account.number)
+        if trader is not None:
+            trader.maker_rate, trader.taker_rate = self.rates(account)
+
+    def set_fee_tier(self, tier: int, rates: tuple[int, int]) -> None:
+        """Accounts of this tier pay these rates from now on, as makers and as takers."""
+        self.fee_tiers[tier] = rates
+        for trader in self.traders.values():
+            self.reprice(trader.account)
 
     def quote_in_existence(self) -> int:
         """How much of the quote asset there is, in engine units."""
@@ -132,8 +153,9 @@ class LiveMarket:
         self._keep(order)
 
     def _keep(self, order: Order) -> None:
-        if order.order_id in self.orders:
+        if order.is_open:
             return
+        order.is_open = True
         order.trader.open_orders[order.order_id] = order
         self.orders[order.order_id] = order
         if order.expire_time:
@@ -156,13 +178,25 @@ class LiveMarket:
         if order.held:
             self.give_back(order, order.held)
         trader = order.trader
-        if trader.open_orders.pop(order.order_id, None) is not None:
+        if order.is_open:
+            order.is_open = False
+            del trader.open_orders[order.order_id]
             del self.orders[order.order_id]
             if order.expire_time:
                 self._timers.clear(EXPIRY, order.order_id)
         view = order.view()
         trader.account.finish(view)
         effects.events.append(OrderClosed(view))
+
+    # What it remembers
+
+    def remember(self, trade: Trade, maker: Order, taker: Order, time_ns: int) -> None:
+        """Keep a trade for all who may ask for it."""
+        remembered = TradeImage(trade, time_ns, maker.client_order_id, taker.client_order_id)
+        self.trades.add(remembered)
+        maker.trader.account.trades.add(remembered)
+        if maker.trader is not taker.trader:
+            taker.trader.account.trades.add(remembered)
 
     # Its state
 
@@ -200,6 +234,9 @@ class LiveMarket:
             [order.image() for level in self.book.asks.each_level() for order in level.orders()],
             [order.image() for order in self.stops.all()],
             [order.image() for order in self.triggered.values()],
+            [(tier, maker_rate, taker_rate) for tier, (maker_rate, taker_rate) in sorted(self.fee_tiers.items())],
+            self.trades.all(),
+            self.candles.image(),
         )
 
     def restore(self, image: MarketImage, accounts: dict[int, AccountState]) -> None:
@@ -207,7 +244,10 @@ class LiveMarket:
 
         Raises:
             KeyError: an order is of an account there is not.
+            ValueError: the candles are of other intervals.
         """
+        for tier, maker_rate, taker_rate in image.fee_tiers:
+            self.fee_tiers[tier] = (maker_rate, taker_rate)
         orders: list[Order] = []
         for resting in image.bids + image.asks:
             order = self._restored(resting, accounts)
@@ -229,6 +269,9 @@ class LiveMarket:
         self.book.seq = image.book_seq
         self.last_trade_id = image.last_trade_id
         self.last_price = image.last_price
+        for trade in image.trades:
+            self.trades.add(trade)
+        self.candles.restore(image.candles)
         self.settle_band()
 
     def _restored(self, image: OrderImage, accounts: dict[int, AccountState]) -> Order:

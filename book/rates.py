@@ -7,8 +7,8 @@ fill rounds up and the rest of that unit, in millionths, is kept to its credit f
 order has paid the exact sum of its fees rounded up to one unit, however many trades it took; so splitting an order
 costs the customer nothing, and what was held for the worst case is always enough.
 
-A rebate (a negative rate) is rounded down on each trade. It is no larger than the other side's fee on the same trade,
-so the house never pays out of its own pocket.
+A rebate (a negative rate) is rounded down on each trade. It is never more than the other side's fee on the same trade
+(book.trading sees to it), so the house never pays out of its own pocket.
 """
 
 from book.terms import PPM

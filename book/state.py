@@ -1,6 +1,7 @@
 """All that the engine knows, in one place: what commands change, queries read and a dump holds."""
 
 from book.accounts import AccountState
+from book.adjustments import Adjustments
 from book.commands import DefineAccount, DefineAsset, DefineKey, DefineMarket, Definition
 from book.definitions import Market
 from book.deposits import Deposits
@@ -18,12 +19,13 @@ class State:
     """The state of one engine. Made empty; `restore` fills an empty one."""
 
     __slots__ = (
-        *("accounts", "deposits", "digest", "last_order_id", "last_seq", "last_time_ns", "ledger", "markets"),
-        *("armed_sessions", "orders", "registry", "timers"),
+        *("accounts", "adjustments", "armed_sessions", "deposits", "digest", "engine_version", "last_order_id"),
+        *("last_seq", "last_time_ns", "ledger", "markets", "orders", "registry", "timers"),
     )
 
     def __init__(self) -> None:
         self.digest: RollingDigest = RollingDigest()
+        self.engine_version: int = 0
         self.last_seq: int = 0
         self.last_time_ns: int = 0
         self.last_order_id: int = 0
@@ -31,6 +33,7 @@ class State:
         self.ledger: Ledger = Ledger()
         self.deposits: Deposits = Deposits()
         self.timers: Timers = Timers()
+        self.adjustments: Adjustments = Adjustments()
         self.orders: dict[int, Order] = {}
         self.markets: dict[str, LiveMarket] = {}
         self.accounts: dict[int, AccountState] = {
@@ -102,6 +105,10 @@ class State:
             deposits=self.deposits.all(),
             markets=[market.image() for market in self.markets.values()],
             armed_sessions=[(session, account.number) for session, account in self.armed_sessions.items()],
+            engine_version=self.engine_version,
+            revoked_keys=list(self.registry.revoked_keys),
+            frozen_assets=list(self.registry.frozen_assets),
+            adjustments=self.adjustments.all(),
         )
 
     def restore(self, image: EngineImage) -> None:
@@ -115,20 +122,15 @@ class State:
         self.last_time_ns = image.last_time_ns
         self.last_order_id = image.last_order_id
         self.digest = RollingDigest(image.digest_chain, image.digest_rest)
-        definitions: list[Definition] = [DefineAsset(asset) for asset in image.assets]
-        definitions += [DefineAccount(account.definition) for account in image.accounts[1:]]
-        definitions += [DefineKey(key) for key in image.keys]
-        definitions += [DefineMarket(market.definition) for market in image.markets]
-        for definition in definitions:
-            refused = self.define(definition)
-            if type(refused) is Rejected:
-                raise ValueError(str(refused))
+        self._restore_definitions(image)
         for number, asset, available, held in image.balances:
             if number not in self.accounts:
                 raise ValueError(f"a balance of account {number}")
             self.ledger.restore(number, asset, available, held)
         for deposit in image.deposits:
             self.deposits.add(deposit)
+        for adjusted in image.adjustments:
+            self.adjustments.add(adjusted)
         for remembered in image.accounts:
             account = self.accounts[remembered.definition.account]
             account.restore(remembered)
@@ -138,3 +140,16 @@ class State:
             self.markets[market.definition.symbol].restore(market, self.accounts)
         for session, number in image.armed_sessions:
             self.armed_sessions[session] = self.accounts[number]
+
+    def _restore_definitions(self, image: EngineImage) -> None:
+        definitions: list[Definition] = [DefineAsset(asset) for asset in image.assets]
+        definitions += [DefineAccount(account.definition) for account in image.accounts[1:]]
+        definitions += [DefineKey(key) for key in image.keys]
+        definitions += [DefineMarket(market.definition) for market in image.markets]
+        for definition in definitions:
+            refused = self.define(definition)
+            if type(refused) is Rejected:
+                raise ValueError(str(refused))
+        self.engine_version = image.engine_version
+        self.registry.revoked_keys.update(dict.fromkeys(image.revoked_keys))
+        self.registry.frozen_assets.update(dict.fromkeys(image.frozen_assets))

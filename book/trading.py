@@ -136,25 +136,28 @@ def _trade(market: LiveMarket, taker: Order, maker: Order, lots: int, effects: E
     notional = lots * price * market.tick_value
     taker_fee = taker.charge(notional, taker.taker_rate)
     maker_fee = maker.charge(notional, maker.maker_rate)
+    if maker_fee + taker_fee < 0:
+        maker_fee = -taker_fee  # the taker is in a tier that pays less than what this maker was promised
     market.book.fill(maker, lots)
     market.last_trade_id += 1
     market.last_price = price
-    effects.events.append(
-        Trade(
-            taker.trader.symbol,
-            market.last_trade_id,
-            price,
-            lots,
-            notional,
-            taker.side,
-            maker.order_id,
-            taker.order_id,
-            maker.trader.account.number,
-            taker.trader.account.number,
-            maker_fee,
-            taker_fee,
-        )
+    trade = Trade(
+        taker.trader.symbol,
+        market.last_trade_id,
+        price,
+        lots,
+        notional,
+        taker.side,
+        maker.order_id,
+        taker.order_id,
+        maker.trader.account.number,
+        taker.trader.account.number,
+        maker_fee,
+        taker_fee,
     )
+    effects.events.append(trade)
+    market.remember(trade, maker, taker, effects.time_ns)
+    market.candles.add(price, lots, notional, effects.time_ns)
     if taker.side == BUY:
         _exchange(market, taker, maker, lots, notional)
     else:

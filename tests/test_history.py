@@ -22,5 +22,5 @@ def test_the_last_thousand_are_found_by_id() -> None:
     assert orders.get(5) == view(5)
     assert orders.get(1) == view(1)
     assert orders.get(10**30) is None
-    assert len(orders.views()) == FINISHED_ORDERS
-    assert orders.views()[-1] == view(1)
+    assert len(orders.all()) == FINISHED_ORDERS
+    assert orders.all()[-1] == view(1)

@@ -389,17 +389,6 @@ def test_a_sweep_of_5000_orders_in_one_command() -> None:
     assert exchange.depth().asks == []
 
 
-def test_an_order_keeps_the_rates_of_its_placement() -> None:
-    """A rate that changes while an order rests is the next order's."""
-    exchange = Exchange()
-    exchange.place(sell(BOB, 10, 100_000))
-    for trader in exchange.engine.state.markets["BTC-USDT"].traders.values():
-        trader.maker_rate, trader.taker_rate = 10_000, 20_000
-    exchange.place(sell(BOB, 10, 100_000))
-    _, events = exchange.place(ioc(ALICE, BUY, 20, 100_000))
-    assert [event.maker_fee for event in events if isinstance(event, Trade)] == [1_000, 10_000]
-
-
 def test_a_cancelled_remainder_gives_back_exactly_what_it_held() -> None:
     """After a partial fill and a cancel, only what traded is gone."""
     exchange = Exchange()

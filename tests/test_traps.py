@@ -7,7 +7,9 @@ from typing import Final
 import msgspec
 import pytest
 
+from book.commands import SetAccountTier, SetFeeTier
 from book.engine import Engine
+from book.events import Trade
 from book.image import decode, encode
 from book.terms import BUY, DECREMENT, EXPIRE_BOTH, EXPIRE_MAKER, EXPIRE_TAKER, FILLED, NEW, SELL
 from tests.counts import count
@@ -18,7 +20,9 @@ from tests.exchange import (
     CAROL,
     FUNDS,
     LOTS,
+    SYMBOL,
     Exchange,
+    amend,
     buy,
     cancel,
     ioc,
@@ -49,7 +53,7 @@ TRAPS: Final = {
     "a failed restore leaves nothing half-loaded": "test_traps.py::test_a_failed_restore_leaves_nothing_half_loaded",
     "rounding never creates or destroys a unit": "test_traps.py::test_rounding_neither_creates_nor_destroys_a_unit",
     "a fee larger than proceeds": "test_trading.py::test_a_fee_of_the_whole_takes_the_proceeds_and_no_more",
-    "rates changed while an order rests": "test_trading.py::test_an_order_keeps_the_rates_of_its_placement",
+    "tier raised while an order rests": "test_traps.py::test_an_order_keeps_the_rates_of_its_placement",
 }
 
 
@@ -144,3 +148,20 @@ def test_rounding_neither_creates_nor_destroys_a_unit(maker_fee: int, taker_fee:
         balances = [exchange.balance(account, asset) for account in (0, ALICE, BOB, CAROL)]
         assert sum(balance.available + balance.held for balance in balances) == 3 * amount
     assert exchange.balance(0, "USDT").available > 0
+
+
+@pytest.mark.parametrize("raise_", [SetAccountTier(BOB, 2), SetFeeTier(SYMBOL, 1, 10_000, 20_000)])
+def test_an_order_keeps_the_rates_of_its_placement(raise_: SetAccountTier | SetFeeTier) -> None:
+    """A tier that is raised while an order rests is the next order's; also after a restart, and an amendment."""
+    exchange = Exchange()
+    exchange.done(SetFeeTier(SYMBOL, 1, 5_000, 7_000))
+    exchange.done(SetFeeTier(SYMBOL, 2, 10_000, 20_000))
+    exchange.done(SetAccountTier(BOB, 1))
+    amended, _ = exchange.place(sell(BOB, 10, 99_000))
+    exchange.place(sell(BOB, 10, 100_000))
+    exchange.done(raise_)
+    exchange.place(sell(BOB, 10, 100_000))
+    exchange.done(amend(BOB, amended.order_id, price=100_000))
+    exchange.engine = Engine.load(exchange.engine.dump())
+    _, events = exchange.place(ioc(ALICE, BUY, 30, 100_000))
+    assert [event.maker_fee for event in events if isinstance(event, Trade)] == [5_000, 10_000, 5_000]
