@@ -454,7 +454,7 @@ def test_a_key_may_do_what_its_permissions_say() -> None:
 
 def test_a_batch_is_only_for_those_who_may_trade() -> None:
     """The others are refused as a whole; for those who may there is nothing to ask but its orders."""
-    batch = {"method": "order.batch", "params": {"orders": [{}]}}
+    batch: dict[str, object] = {"method": "order.batch", "params": {"orders": [{}]}}
     assert refused(batch, None).code == UNAUTHORIZED
     assert refused(batch, Identity(1, 11, 7, READ, 0)).code == REJECTED_KEY
     assert wire.OrderBatch not in Intake(VENUES, ALICE).makers
