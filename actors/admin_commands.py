@@ -1,63 +1,30 @@
 """What operators can ask for: one function a command, and the table of them.
 
 A command takes words and gives a plain value that the admin socket encodes. Those that change something say so, and
-those that may hurt want `--yes` (`"yes":true` in JSON).
+those that may hurt want `--yes` (`"yes":true` in JSON). Here are those about the running program; what is traded and by
+whom is in `market_commands` and `account_commands`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, TypeVar
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
 
-from attrs import asdict, frozen
+from attrs import asdict
 
+from actors.account_commands import AccountCommands
+from actors.admin_command import AdminCommand, BadCall
+from actors.engine_line import EngineLine
 from actors.gateway import Sessions
 from actors.mailbox import Sender
+from actors.market_commands import MarketCommands
 from actors.reqlog_writer import LogState
 from actors.requests import Batch
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
-from book.queries import Directory, DirectoryView, Info, InfoView, Query
+from actors.world import Entropy
+from book.queries import Directory, DirectoryView, Info, InfoView
 from book.terms import MARKET_STATES
 
-V = TypeVar("V")
-
-MATCHING_SECONDS: Final = 10.0
 SESSION_DIGITS: Final = 19
-
-
-class BadCall(Exception):  # noqa: N818 - the operator's mistake, told in a sentence
-    """The call cannot be carried out as given; the message says what is wrong and what would be right."""
-
-
-@frozen
-class AdminCommand:
-    """A command as `help` shows it, and the function behind it."""
-
-    name: str
-    parameters: tuple[str, ...]
-    about: str
-    run: Callable[..., Awaitable[object]]
-    """Takes each parameter as a `str`."""
-    changes: bool = False
-    wants_yes: bool = False
-
-    @property
-    def usage(self) -> str:
-        """The command with its parameters, as one types it."""
-        words = [self.name, *(parameter.upper() for parameter in self.parameters)]
-        return " ".join([*words, "--yes"] if self.wants_yes else words)
-
-    async def call(self, params: Mapping[str, Any]) -> object:
-        """Run it with params by name, or by place ('0', '1', …).
-
-        Raises:
-            BadCall: a parameter is missing, unknown or wrong, or the 'yes' is missing.
-        """
-        places = {str(place): name for place, name in enumerate(self.parameters)}
-        named = {places.get(key, key): str(value) for key, value in params.items() if key != "yes"}
-        if set(named) != set(self.parameters):
-            raise BadCall(f"usage: {self.usage}")
-        if self.wants_yes and params.get("yes") is not True:
-            raise BadCall(f"{self.name} may hurt; say that you mean it: {self.usage}")
-        return await self.run(**named)
 
 
 class Tree(Protocol):
@@ -86,10 +53,14 @@ class AdminCommands:
         matching: Sender[Batch],
         sessions: Sessions,
         log_state: LogState,
+        entropy: Entropy,
         version: str,
+        test_money: bool,
     ) -> None:
         self._tree = tree
-        self._matching = matching
+        self._engine = EngineLine(matching)
+        self._markets = MarketCommands(self._engine)
+        self._accounts = AccountCommands(self._engine, sessions, entropy, test_money=test_money)
         self._sessions = sessions
         self._log_state = log_state
         self._version = version
@@ -99,9 +70,10 @@ class AdminCommands:
         commands = (
             AdminCommand("tree", (), "every actor: state, restarts, uptime, last error", self.tree),
             AdminCommand("actor.restart", ("name",), "stop and start one actor", self.restart, changes=True),
+            *self._markets.commands(),
+            *self._accounts.commands(),
             AdminCommand("session.list", (), "who is connected", self.list_sessions),
             AdminCommand("session.kill", ("session",), "close one connection", self.kill_session, changes=True),
-            AdminCommand("market.list", (), "the markets and their states", self.list_markets),
             AdminCommand("log.status", (), "where the request log stands", self.log_status),
             AdminCommand("info", (), "version, engine, log and sessions at a glance", self.info),
             AdminCommand("shutdown", (), "stop the exchange in order", self.shutdown, changes=True, wants_yes=True),
@@ -132,20 +104,6 @@ class AdminCommands:
             raise BadCall(f"there is no session {session!r:.50}; 'session.list' shows them all")
         return {"killed": number}
 
-    async def list_markets(self) -> object:
-        """Every market."""
-        view = await self._ask(Directory(), DirectoryView)
-        return {
-            "markets": [
-                {
-                    "symbol": status.market.symbol,
-                    "status": MARKET_STATES[status.state],
-                    "openOrders": status.open_orders,
-                }
-                for status in view.markets
-            ]
-        }
-
     async def log_status(self) -> object:
         """The writer's own view."""
         return self._log()
@@ -156,9 +114,11 @@ class AdminCommands:
 
     async def info(self) -> object:
         """The exchange at a glance."""
+        view = await self._engine.ask(Directory(), DirectoryView)
         return {
             "version": self._version,
-            "engine": await self._ask(Info(), InfoView),
+            "engine": await self._engine.ask(Info(), InfoView),
+            "markets": Counter(MARKET_STATES[status.state] for status in view.markets),
             "log": self._log(),
             "sessions": len(self._sessions.list()),
         }
@@ -171,12 +131,3 @@ class AdminCommands:
     async def help(self) -> object:
         """Every command."""
         return {"commands": {command.usage: command.about for command in self.table().values()}}
-
-    async def _ask(self, query: Query, kind: type[V]) -> V:
-        """The engine's answer, by the gated path: what it shows is durable."""
-        batch = Batch([query])
-        await self._matching.send(batch, timeout_seconds=MATCHING_SECONDS)
-        (outcome,) = await batch.wait()
-        if isinstance(outcome, kind):
-            return outcome
-        raise BadCall(f"the engine did not answer: {outcome}")

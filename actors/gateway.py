@@ -93,6 +93,15 @@ class Sessions:
         session.kill()
         return True
 
+    async def kill_those_of(self, key: int) -> int:
+        """Close every connection that is logged on with this key, which the engine has revoked; how many those were."""
+        # A logon that the engine answered before it revoked the key may be on its way to its session: that takes no
+        # more than two turns of the loop.
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
+        found = [session.number for session in self._sessions.values() if session.statistics().key == key]
+        return sum(self.kill(number) for number in found)
+
     def stop(self) -> None:
         """Ask all sessions to answer what they have read and close."""
         for session in self._sessions.values():

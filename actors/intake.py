@@ -12,7 +12,7 @@ from attrs import frozen
 from actors import numerals, wire
 from actors.directory import Venue
 from actors.order_form import check_form
-from actors.parameters import CLIENT_ORDER_ID_WORDS, INTERVALS_MS, PlaceParams
+from actors.parameters import CLIENT_ORDER_ID_WORDS, INTERVALS_NS, PlaceParams
 from actors.requests import Request
 from actors.wire import RefusedError
 from book import queries
@@ -28,6 +28,7 @@ from book.codes import (
     UNAUTHORIZED,
 )
 from book.commands import AmendOrder, CancelAll, CancelAllAfter, CancelOrder, PlaceOrder, ReplaceOrder
+from book.history import MARKET_TRADES
 from book.terms import (
     GTC,
     MARKET_DEFAULT,
@@ -39,9 +40,6 @@ from book.terms import (
     TIMES_IN_FORCE,
     TRADE,
 )
-
-# Of each market, by the engine.
-_TRADES_KEPT: Final = 1_000
 
 _NS_PER_MS: Final = 1_000_000
 
@@ -252,7 +250,7 @@ class Intake:
 
     def _recent_trades(self, request: wire.RecentTrades) -> queries.RecentTrades:
         params = request.params
-        return queries.RecentTrades(self._symbol(params.symbol), min(params.limit, _TRADES_KEPT))
+        return queries.RecentTrades(self._symbol(params.symbol), min(params.limit, MARKET_TRADES))
 
     def _day_ticker(self, request: wire.DayTicker) -> queries.Ticker:
         return queries.Ticker(self._symbol(request.params.symbol))
@@ -261,7 +259,7 @@ class Intake:
         params = request.params
         return queries.Candles(
             self._symbol(params.symbol),
-            INTERVALS_MS[params.interval] * _NS_PER_MS,
+            INTERVALS_NS[params.interval],
             params.start_time * _NS_PER_MS,
             params.end_time * _NS_PER_MS,
             params.limit,

@@ -8,6 +8,10 @@ state that could still be lost. While the writer syncs one frame, matching alrea
 Every start is the same, after a crash or not: ask the writer where the log ends (the barrier), replay exactly to there,
 log whatever the configuration defines that is not defined yet, and serve. Memory never survives a crash.
 
+Time is part of the state too: orders expire, halts end. Matching waits for requests no longer than until the engine has
+something due, and then logs that time has passed, with the requests of the same round or without any. An exchange that
+has nothing to wait for logs nothing.
+
 An exception out of the engine is a bug in it, and leaves its state unknown. What was applied before the offender is
 handed on as usual; the offender is answered 'not applied' and goes into the quarantine; the rest is answered 'busy';
 then the exception ends this incarnation, and the supervisor starts the next. The offender never reaches the log.
@@ -32,11 +36,16 @@ from actors.sequencer import Sequencer
 from actors.world import Blocking, Clock
 from book.commands import Command
 from book.engine import Engine
+from book.terms import MAX_INT
 from persistence.recovery import Progress
 from persistence.storage import Disk
 
 # So many requests end a round: enough to fill a frame, few enough that nobody else waits long for the loop.
 ROUND_REQUESTS: Final = 1024
+# The least wait for a timer: what a float of seconds can tell apart in a process of any age.
+LEAST_WAIT_NS: Final = 1_000
+
+_NS_PER_SECOND: Final = 1_000_000_000
 
 
 class EngineFailedError(Exception):
@@ -80,9 +89,11 @@ class Matching:
         self._directory = directory
         self._log_state = log_state
         self._progress = progress
-        # These two belong to the process: they outlive the incarnations.
+        # These belong to the process: they outlive the incarnations.
         self._quarantine = Quarantine()
         self._incarnations = itertools.count(1)
+        # Once the log has come this far, it knows that the sessions of the process before are lost.
+        self._opened_seq = MAX_INT
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Rebuild the engine from the log, then serve until `stop` and until the mailbox is empty.
@@ -122,7 +133,12 @@ class Matching:
             directory=self._directory,
             die=self._die,
         )
-        (await self._log.reserve()).send(sequencer.open(self._config.definitions))
+        with await self._log.reserve() as place:
+            lose_sessions = end.next_seq < self._opened_seq
+            opening = sequencer.open(self._config.definitions, lose_sessions=lose_sessions)
+            place.send(opening)
+        if lose_sessions:
+            self._opened_seq = opening.first_seq + len(opening.records)
         return sequencer
 
     async def _interrupt_at(self, stop: trio.Event) -> None:
@@ -133,13 +149,23 @@ class Matching:
         while True:
             # The place comes first: once batches are taken, nothing may stand between them and the writer.
             with await self._log.reserve() as place:
-                batches = await self._mailbox.receive_some(1)
-                if batches:
+                batches = await self._receive(sequencer.ns_until_due())
+                if batches or sequencer.ns_until_due() == 0:
                     place.send(self._work(sequencer, batches))
                 elif stop.is_set():
                     return
             if sequencer.failure is not None:
                 raise EngineFailedError("the request it failed on is quarantined") from sequencer.failure
+
+    async def _receive(self, until_due_ns: int | None) -> list[Batch]:
+        """What comes next; nothing at a stop, and when it is time to look at what is due."""
+        if until_due_ns is None:
+            # No deadline: nothing is to happen without a request.
+            return await self._mailbox.receive_some(1)
+        if until_due_ns:
+            with trio.move_on_after(max(until_due_ns, LEAST_WAIT_NS) / _NS_PER_SECOND):
+                return await self._mailbox.receive_some(1)
+        return []
 
     def _work(self, sequencer: Sequencer, batches: list[Batch]) -> Handoff:
         self._take_more(batches)
@@ -151,7 +177,7 @@ class Matching:
             raise
 
     def _take_more(self, batches: list[Batch]) -> None:
-        requests = len(batches[0].request)
+        requests = sum(len(batch.request) for batch in batches)
         while requests < ROUND_REQUESTS:
             try:
                 batch = self._mailbox.receive_nowait()

@@ -15,13 +15,14 @@ from attrs.validators import and_, ge, le
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
-from trio.abc import HalfCloseableStream
+from trio.abc import HalfCloseableStream, Listener
 
-from actors.accepting import accept
+from actors.accepting import serve_some
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
 from actors.world import Network, Peer
+from book.engine import ENGINE_VERSION
 
 # A scrape is small and quick; whoever is slower than this is not Prometheus.
 REQUEST_SECONDS: Final = 10.0
@@ -60,7 +61,8 @@ class ExchangeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the exchange."""
-        yield InfoMetricFamily("tallystick_build", "The running program.", {"version": self._version})
+        build = {"version": self._version, "engine_version": str(ENGINE_VERSION)}
+        yield InfoMetricFamily("tallystick_build", "The running program.", build)
         yield from _actor_metrics(self._tree().flat())
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
         yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))
@@ -79,7 +81,6 @@ class Metrics:
         self._registry.register(collector)
         self._serving = serving
         self._port = config.port
-        self._connections = 0
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`.
@@ -90,7 +91,6 @@ class Metrics:
         listeners = await self._network.listen_tcp(self._config.host, self._port)
         address = self._network.address(listeners[0])
         self._port = address.port
-        self._connections = 0
         async with trio.open_nursery() as nursery:
             for listener in listeners:
                 nursery.start_soon(self._accept, listener, nursery)
@@ -99,15 +99,9 @@ class Metrics:
             await stop.wait()
             nursery.cancel_scope.cancel()
 
-    async def _accept(self, listener: trio.abc.Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
+    async def _accept(self, listener: Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
         async with listener:
-            while True:
-                stream = await accept(listener)
-                if self._connections < CONNECTIONS:
-                    self._connections += 1
-                    nursery.start_soon(self._serve, stream)
-                else:
-                    await stream.aclose()
+            await serve_some(listener, self._serve, nursery, most=CONNECTIONS)
 
     async def _serve(self, stream: HalfCloseableStream) -> None:
         try:
@@ -116,8 +110,6 @@ class Metrics:
                     await self._exchange(stream)
         except (OSError, trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError) as error:
             _log.info("a scrape came to nothing", reason=repr(error))
-        finally:
-            self._connections -= 1
 
     async def _exchange(self, stream: HalfCloseableStream) -> None:
         """One request, one response, then the connection is closed."""

@@ -4,13 +4,14 @@ Only what the text itself says is judged: whether it is a decimal, and whether i
 RefusedError.
 """
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from actors.directory import Venue
 from actors.parameters import NUMBER_WORDS
 from actors.wire import RefusedError
 from book.codes import BAD_PRECISION, CANCEL_REJECTED, FILTER_FAILURE, INVALID_PARAMETER
 from book.decimals import NotADecimal, TooPrecise
+from book.definitions import Asset
 from book.market import OffGrid
 
 
@@ -18,45 +19,25 @@ def quantity(venue: Venue, text: str, name: str = "quantity") -> int:
     """Lots."""
     try:
         return venue.parse_quantity(text)
-    except NotADecimal:
-        _refuse_number(name)
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION, f"{name} has more than the {venue.grid.base.scale} decimals of {venue.grid.base.name}"
-        ) from None
-    except OffGrid:
-        raise RefusedError(
-            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.lot_text}", reason="LOT_SIZE"
-        ) from None
+    except _BAD_NUMBER as error:
+        _refuse(error, name, _decimals_of(venue.grid.base), venue.grid.lot_text, "LOT_SIZE")
 
 
 def price(venue: Venue, text: str, name: str = "price") -> int:
     """Ticks."""
     try:
         return venue.parse_price(text)
-    except NotADecimal:
-        _refuse_number(name)
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION, f"{name} has too many decimals; it goes in steps of {venue.grid.tick_text}"
-        ) from None
-    except OffGrid:
-        raise RefusedError(
-            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.tick_text}", reason="PRICE_FILTER"
-        ) from None
+    except _BAD_NUMBER as error:
+        step = venue.grid.tick_text
+        _refuse(error, name, f"too many decimals; it goes in steps of {step}", step, "PRICE_FILTER")
 
 
-def amount(venue: Venue, text: str) -> int:
+def amount(venue: Venue, text: str, name: str = "quoteOrderQty") -> int:
     """Units of the quote asset."""
     try:
         return venue.parse_amount(text)
-    except NotADecimal:
-        _refuse_number("quoteOrderQty")
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION,
-            f"quoteOrderQty has more than the {venue.grid.quote.scale} decimals of {venue.grid.quote.name}",
-        ) from None
+    except _BAD_NUMBER as error:
+        _refuse(error, name, _decimals_of(venue.grid.quote))
 
 
 # In a command a zero is 'not given', so where that has a meaning a zero that was given must not get there.
@@ -88,5 +69,19 @@ def new_price(venue: Venue, text: str) -> int:
     return ticks
 
 
-def _refuse_number(name: str) -> NoReturn:
-    raise RefusedError(INVALID_PARAMETER, f"{name} must be {NUMBER_WORDS}") from None
+_BAD_NUMBER: Final = (NotADecimal, TooPrecise, OffGrid)
+
+
+def _refuse(error: ValueError, name: str, too_precise: str, step: str = "", step_filter: str = "") -> NoReturn:
+    """Say what is wrong with a number: its text, its decimals, or that it is between two steps, where there are any."""
+    match error:
+        case NotADecimal():
+            raise RefusedError(INVALID_PARAMETER, f"{name} must be {NUMBER_WORDS}") from None
+        case TooPrecise():
+            raise RefusedError(BAD_PRECISION, f"{name} has {too_precise}") from None
+        case _:
+            raise RefusedError(FILTER_FAILURE, f"{name} must be a multiple of {step}", reason=step_filter) from None
+
+
+def _decimals_of(asset: Asset) -> str:
+    return f"more than the {asset.scale} decimals of {asset.name}"

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from book.history import INTERVALS
 from book.terms import MAX_INT
 
 MAX_ID_CHARACTERS: Final = 36
@@ -25,7 +26,7 @@ MAX_CANCEL_AFTER_MS: Final = 86_400_000
 MAX_RECV_WINDOW_MS: Final = 60_000
 DEFAULT_RECV_WINDOW_MS: Final = 5_000
 
-INTERVALS_MS: Final = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 14_400_000, "1d": 86_400_000}
+INTERVALS_NS: Final = {name: interval_ns for interval_ns, name in INTERVALS.items()}
 
 # The engine counts nanoseconds.
 _MAX_MS: Final = MAX_INT // 1_000_000

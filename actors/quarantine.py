@@ -1,8 +1,9 @@
 """Requests that made the engine fail, refused from then on, so that a client that retries cannot crash-loop it.
 
 A request is known by its fingerprint: what it asks for and for whom, without what changes from one try to the next
-(the session it comes by, the client's clock, the client order id). The quarantine belongs to the process: it outlives
-matching's restarts, and ends with the process, as a new version may well have the bug mended.
+(the session it comes by, the client's clock, the client order id). What operators and the exchange itself ask for has
+no such circumstances. The quarantine belongs to the process: it outlives matching's restarts, and ends with the
+process, as a new version may well have the bug mended.
 """
 
 from collections import OrderedDict
@@ -11,7 +12,16 @@ from typing import Final
 import msgspec
 
 from actors.requests import Request
-from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
+from book.commands import (
+    AmendOrder,
+    ArmSession,
+    CancelAll,
+    CancelAllAfter,
+    CancelOrder,
+    PlaceOrder,
+    ReplaceOrder,
+)
+from book.queries import JudgeOrder
 
 CAPACITY: Final = 10_000
 
@@ -38,9 +48,9 @@ class Quarantine:
 def _fingerprint(request: Request) -> bytes:
     if isinstance(request, PlaceOrder):
         request = _without_circumstances(request)
-    elif isinstance(request, ReplaceOrder):
+    elif isinstance(request, ReplaceOrder | JudgeOrder):
         request = msgspec.structs.replace(request, order=_without_circumstances(request.order))
-    elif isinstance(request, CancelOrder | CancelAll | AmendOrder):
+    elif isinstance(request, CancelOrder | CancelAll | AmendOrder | CancelAllAfter | ArmSession):
         request = msgspec.structs.replace(request, session=0, key=0, timestamp=0)
     return type(request).__name__.encode() + msgspec.msgpack.encode(request)
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from actors import results, wire
 from actors.directory import Directory, Venue
 from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
-from actors.parameters import INTERVALS_MS
+from actors.parameters import INTERVALS_NS
 from actors.requests import Done, Outcome
 from actors.sentences import sentence
 from actors.wire import Refusal, Reply, refusal
@@ -252,7 +252,7 @@ class Replies:
     def _candles(self, request: wire.Candles, candles: list[Candle]) -> Reply:
         venue = self._venues[request.params.symbol]
         price = venue.format_price
-        last_ms = INTERVALS_MS[request.params.interval] - 1
+        last_ns = INTERVALS_NS[request.params.interval] - 1
         rows: list[results.Kline] = [
             (
                 candle.open_ns // _NS_PER_MS,
@@ -261,7 +261,7 @@ class Replies:
                 price(candle.low),
                 price(candle.close),
                 venue.format_quantity(candle.volume),
-                candle.open_ns // _NS_PER_MS + last_ms,
+                (candle.open_ns + last_ns) // _NS_PER_MS,
             )
             for candle in candles
         ]

@@ -3,6 +3,10 @@
 One sequencer is one incarnation of matching: it owns the engine, engine time and the next sequence number, and turns
 batches into a handoff for the request log's writer. Every changing request takes one sequence number, whether it took
 effect or was refused (the log keeps refusals for the audit); reads take none.
+
+All of a round happens at one time. Whatever falls due by then comes first, by a tick of its own in the log: the engine
+takes nothing else while something is due. A tick that fails would fail again after every restart, so it ends the
+process instead.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,21 +16,34 @@ import structlog
 
 from actors.directory import Directory
 from actors.engine_clock import EngineClock
+from actors.explaining import why_refused
 from actors.handoff import Handoff
 from actors.mailbox import Busy, Faulted
 from actors.quarantine import Quarantine
 from actors.requests import Batch, Done, Outcome, Request
-from book.commands import AmendOrder, Command, PlaceOrder, ReplaceOrder, Tick
-from book.engine import Engine
+from book.commands import (
+    AmendOrder,
+    Command,
+    DefineAsset,
+    DefineMarket,
+    LoseAllSessions,
+    PlaceOrder,
+    ReplaceOrder,
+    SetEngineVersion,
+    Tick,
+)
+from book.engine import ENGINE_VERSION, Engine
 from book.events import Event, Rejected
 from book.queries import Directory as DirectoryQuery
-from book.queries import DirectoryView
+from book.queries import DirectoryView, Info, InfoView
 from persistence import codec
 from persistence.exits import Exit
 
 _COMMANDS: Final = frozenset(get_args(Command))
 # What a log without room for new orders does not take: a cancel makes room in the books, these take some.
 _ORDERS: Final[frozenset[type]] = frozenset({PlaceOrder, AmendOrder, ReplaceOrder})
+# What the directory is made of.
+_LISTINGS: Final[frozenset[type]] = frozenset({DefineAsset, DefineMarket})
 _IN_PLACE: Final = frozenset({"ALREADY_DEFINED", "DUPLICATE_DEPOSIT"})
 
 _log = structlog.get_logger("matching")
@@ -59,21 +76,27 @@ class Sequencer:
         self._die = die
         self._records: list[bytes] = []
         self._events: list[Event] = []
+        self._listed = False
         self.failure: Exception | None = None
         """What the engine raised instead of answering: a bug in it, after which its state is unknown."""
 
-    def open(self, definitions: Iterable[Command]) -> Handoff:
-        """The first handoff: time passes, and whatever is not defined yet is defined.
+    def open(self, definitions: Iterable[Command], *, lose_sessions: bool) -> Handoff:
+        """The first handoff: the engine is of this version, time passes, and what is not defined yet is defined.
+
+        With `lose_sessions`, those of the process before are lost.
 
         Raises:
             DefinitionRefusedError: a definition cannot be had.
         """
         time_ns = self._clock.now()
         first_seq = self._next_seq
-        try:
-            self._apply(Tick(), time_ns)
-        except Exception as error:  # noqa: BLE001 - whatever a timer raises, it would raise again after every restart
-            self._die(Exit.POISON_TIMER, f"a timer fails the engine at {time_ns} ns: {error!r}")
+        if self._is_due(time_ns):  # under the version that it was to happen under
+            self._tick(time_ns)
+        if self._engine_version(time_ns) != ENGINE_VERSION:
+            self._must(SetEngineVersion(ENGINE_VERSION), time_ns)
+        self._tick(time_ns)
+        if lose_sessions:
+            self._must(LoseAllSessions(), time_ns)
         for definition in definitions:
             outcome = self._engine.apply(definition, self._next_seq, time_ns)
             if isinstance(outcome, Rejected):
@@ -81,18 +104,51 @@ class Sequencer:
                     raise DefinitionRefusedError(why_refused(definition, outcome))
             else:
                 self._keep(definition, time_ns, outcome)
-        self._fill_directory()
+        self._fill_directory(time_ns)
         return self._handoff(first_seq, time_ns, [])
 
+    def ns_until_due(self) -> int | None:
+        """How long until something falls due by itself; 0 if it is already, None if nothing ever does."""
+        due_ns = self._engine.next_due_ns
+        return max(0, due_ns - self._clock.now()) if due_ns else None
+
     def work(self, batches: Sequence[Batch], *, accept_orders: bool) -> Handoff:
-        """Work off the batches; with `accept_orders` false, what adds or changes an order is answered busy."""
+        """Let fall due what is, then work off the batches; with `accept_orders` false, orders are answered busy."""
         time_ns = self._clock.now()
         first_seq = self._next_seq
+        if self._is_due(time_ns):
+            self._tick(time_ns)
         answers: list[tuple[Batch, list[Outcome]]] = []
         for batch in batches:
             outcomes = [self._outcome(request, time_ns, accept_orders=accept_orders) for request in batch.request]
             answers.append((batch, outcomes))
+        if self._listed and self.failure is None:
+            self._fill_directory(time_ns)
         return self._handoff(first_seq, time_ns, answers)
+
+    def _is_due(self, time_ns: int) -> bool:
+        return 0 < self._engine.next_due_ns <= time_ns
+
+    def _tick(self, time_ns: int) -> None:
+        try:
+            self._must(Tick(), time_ns)
+        except Exception as error:  # noqa: BLE001 - whatever a timer raises, it would raise again after every restart
+            self._die(Exit.POISON_TIMER, f"a timer fails the engine at {time_ns} ns: {error!r}")
+        if self._is_due(time_ns):
+            self._die(Exit.POISON_TIMER, f"a timer stays due at {time_ns} ns, however often time passes")
+
+    def _must(self, command: Command, time_ns: int) -> None:
+        """Apply what no state gives a reason to refuse."""
+        outcome = self._engine.apply(command, self._next_seq, time_ns)
+        if isinstance(outcome, Rejected):
+            raise AssertionError(f"the engine refuses {command!r}: {outcome!r}")
+        self._keep(command, time_ns, outcome)
+
+    def _engine_version(self, time_ns: int) -> int:
+        view = self._engine.query(Info(), time_ns)
+        if not isinstance(view, InfoView):
+            raise AssertionError(f"the engine answered {view!r} when asked where it stands")
+        return view.engine_version
 
     def _outcome(self, request: Request, time_ns: int, *, accept_orders: bool) -> Outcome:
         if self.failure is not None:
@@ -104,7 +160,7 @@ class Sequencer:
         try:
             if type(request) in _COMMANDS:
                 return self._apply(request, time_ns)  # type: ignore[arg-type]  # the table holds commands only
-            return self._engine.query(request)  # type: ignore[arg-type]
+            return self._engine.query(request, time_ns)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - any exception out of the engine is a bug in it, handled as such
             self.failure = error
             self._quarantine.add(request)
@@ -125,6 +181,8 @@ class Sequencer:
         self._records.append(codec.encode_command(time_ns, command))
         self._events += events
         self._next_seq += 1
+        if type(command) in _LISTINGS:
+            self._listed = True
 
     def _handoff(self, first_seq: int, time_ns: int, answers: list[tuple[Batch, list[Outcome]]]) -> Handoff:
         records, self._records = self._records, []
@@ -136,24 +194,9 @@ class Sequencer:
                 check = codec.encode_check(time_ns, self._engine.digest.value(), self._engine.totals())
         return Handoff(self._incarnation, first_seq, records, time_ns, check, answers)
 
-    def _fill_directory(self) -> None:
-        view = self._engine.query(DirectoryQuery())
+    def _fill_directory(self, time_ns: int) -> None:
+        view = self._engine.query(DirectoryQuery(), time_ns)
         if not isinstance(view, DirectoryView):
             raise AssertionError(f"the engine answered {view!r} when asked what is defined")
         self._directory.fill(view)
-
-
-def why_refused(definition: Command, rejected: Rejected) -> str:
-    """Why a definition or credit of the configuration cannot be had, in one line."""
-    kind = type(definition).__name__.removeprefix("Define").lower()
-    thing = getattr(definition, kind, definition)
-    name = getattr(thing, "symbol", None) or getattr(thing, "name", None) or getattr(thing, "deposit_id", "")
-    why = f"{kind} {name} is refused: {rejected.reason}"
-    if rejected.field:
-        why += f" of {rejected.field}"
-    if rejected.reason == "DEFINITION_DIFFERS":
-        values = f": {rejected.value} here, {rejected.limit} in the log" if rejected.value != rejected.limit else ""
-        return f"{why}{values}; what is defined stays as it is"
-    if rejected.value or rejected.limit:
-        why += f": {rejected.value}, and the limit is {rejected.limit}"
-    return why
+        self._listed = False

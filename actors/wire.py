@@ -49,6 +49,7 @@ from book.codes import (
 VERSION: Final = 1
 
 MAX_LINE_BYTES: Final = 65_536  # without the line's end
+MAX_NESTING: Final = 64  # objects and arrays in each other; a request has four at most
 
 # ------------------------------------------------------------------------------------------------------- requests, in
 

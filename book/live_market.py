@@ -1,5 +1,6 @@
 """A market at work: its definition, its book, its stops, who trades in it, and how an order stays or leaves."""
 
+from collections import OrderedDict
 from typing import Final
 
 from book.accounts import AccountState
@@ -50,7 +51,8 @@ class LiveMarket:
         self.house: Balance = ledger.balance(HOUSE, quote.name)
         self.book: Final = OrderBook()
         self.stops: Final = Stops()
-        self.triggered: Final[dict[int, Order]] = {}  # by order id: what is to enter next, in this order
+        # By order id: what is to enter next, in this order. (A dict looks for its first key past all that have left.)
+        self.triggered: Final[OrderedDict[int, Order]] = OrderedDict()
         self.orders: dict[int, Order] = orders
         self.traders: dict[int, Trader] = {}
         self.state: int = TRADING

@@ -76,7 +76,7 @@ def amend(market: LiveMarket, order: Order, amended: Order, effects: Effects) ->
 def let_triggered_enter(market: LiveMarket, effects: Effects) -> None:
     """The stops that were reached enter, one after the other, as long as the market trades; then the band moves."""
     while market.triggered and market.state == TRADING:
-        order = market.triggered.pop(next(iter(market.triggered)))
+        _, order = market.triggered.popitem(last=False)
         order.updated_ns = effects.time_ns
         effects.events.append(OrderTriggered(order.view()))
         if triggered_may_enter(market, order):

@@ -83,8 +83,14 @@ def _render(name: str, result: Mapping[str, Any]) -> Tree | Table | JSON:
 def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(*rows[0], box=None, header_style="bold")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        table.add_row(*(_cell(value) for value in row.values()))
     return table
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
 
 
 def _tree(supervisor: Mapping[str, Any], branch: Tree | None = None) -> Tree:

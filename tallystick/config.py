@@ -5,35 +5,30 @@ Each part of the program owns its frozen config class and its ranges; here the f
 """
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from attrs import Attribute, Factory, field, fields, frozen
-from attrs.validators import ge, le
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError, transform_error
 from cattrs.v import format_exception
 
 from actors.admin import AdminConfig
+from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
+from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, key_of, market_of
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
-from actors.sequencer import why_refused
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
-from book.decimals import NotADecimal, TooPrecise, parse_units
-from book.definitions import Account, Asset, Key, Market
+from book.definitions import Account, Asset
 from book.engine import Engine
 from book.events import Rejected
-from book.registry import MAX_SCALE
-from book.terms import PERMISSIONS, SELF_TRADE_MODES
 from supervisor import Config
 
 T = TypeVar("T")
-
-FEE_SCALE: Final = 6  # parts per million
-SHARE_SCALE: Final = 6
 
 
 class ConfigError(Exception):
@@ -61,50 +56,6 @@ class DataSection:
 
 
 @frozen(kw_only=True)
-class AssetSection:
-    """One `[[assets]]`: `scale` is its number of decimals."""
-
-    name: str
-    scale: int = field(validator=[ge(0), le(MAX_SCALE)])
-
-
-@frozen(kw_only=True)
-class MarketSection:
-    """One `[[markets]]`. Prices and amounts in whole quote assets, quantities in whole base assets, fees fractions."""
-
-    symbol: str
-    tick: str
-    lot: str
-    min_quantity: str
-    max_quantity: str
-    min_notional: str
-    max_open_orders: int = 200
-    maker_fee: str
-    taker_fee: str
-    collar: str = "0.1"
-    self_trade: str = "EXPIRE_TAKER"
-
-
-@frozen(kw_only=True)
-class AccountSection:
-    """One `[[accounts]]`. The id is for ever: it is in the log."""
-
-    id: int
-    name: str
-
-
-@frozen(kw_only=True)
-class KeySection:
-    """One `[[keys]]`: who may act for an account. `public_key` is hex Ed25519."""
-
-    id: int
-    name: str
-    account: str
-    permissions: tuple[str, ...]
-    public_key: str
-
-
-@frozen(kw_only=True)
 class File:
     """Everything a tallystick.toml may hold."""
 
@@ -113,10 +64,10 @@ class File:
     gateway: GatewayConfig = Factory(GatewayConfig)
     writer: WriterConfig = Factory(WriterConfig)
     metrics: MetricsConfig = Factory(MetricsConfig)
-    assets: tuple[AssetSection, ...] = ()
-    markets: tuple[MarketSection, ...] = ()
-    accounts: tuple[AccountSection, ...] = ()
-    keys: tuple[KeySection, ...] = ()
+    assets: tuple[AssetWords, ...] = ()
+    markets: tuple[MarketWords, ...] = ()
+    accounts: tuple[AccountWords, ...] = ()
+    keys: tuple[KeyWords, ...] = ()
 
 
 def load(path: Path) -> Settings:
@@ -198,12 +149,23 @@ _CONVERTER.register_structure_hook(float, _number)
 def _definitions(file: File) -> tuple[Command, ...]:
     scales = {asset.name: asset.scale for asset in file.assets}
     accounts = {account.name: account.id for account in file.accounts}
-    return (
-        *(DefineAsset(Asset(asset.name, asset.scale)) for asset in file.assets),
-        *(DefineMarket(_market(market, scales)) for market in file.markets),
-        *(DefineAccount(Account(account.id, account.name)) for account in file.accounts),
-        *(DefineKey(_key(key, accounts)) for key in file.keys),
-    )
+    definitions: list[Command] = [DefineAsset(Asset(asset.name, asset.scale)) for asset in file.assets]
+    for market in file.markets:
+        with _named(f"markets {market.symbol}"):
+            definitions.append(DefineMarket(market_of(market, scales)))
+    definitions += [DefineAccount(Account(account.id, account.name)) for account in file.accounts]
+    for key in file.keys:
+        with _named(f"keys {key.name}"):
+            definitions.append(DefineKey(key_of(key, accounts)))
+    return tuple(definitions)
+
+
+@contextmanager
+def _named(table: str) -> Iterator[None]:
+    try:
+        yield
+    except WordsError as error:
+        raise ConfigError(f"{table}.{error}") from None
 
 
 def _prove(definitions: Iterable[Command]) -> None:
@@ -220,67 +182,3 @@ def _separate(file: File) -> None:
     clients, metrics = (file.gateway.host, file.gateway.port), (file.metrics.host, file.metrics.port)
     if clients == metrics and file.gateway.port:
         raise ConfigError(f"metrics.port and gateway.port are both {file.gateway.port}")
-
-
-def _market(section: MarketSection, scales: Mapping[str, int]) -> Market:
-    where = f"markets {section.symbol}"
-    base, dash, quote = section.symbol.partition("-")
-    for name in (base, quote):
-        if not dash or name not in scales:
-            raise ConfigError(f"{where}: symbol must be two of the [[assets]] with a dash between, such as BTC-USDT")
-    tick_scale = len(section.tick.partition(".")[2].rstrip("0"))
-    lot = _units(section.lot, scales[base], f"{where}.lot")
-    return Market(
-        symbol=section.symbol,
-        base=base,
-        quote=quote,
-        tick=_units(section.tick, tick_scale, f"{where}.tick"),
-        tick_scale=tick_scale,
-        lot=lot,
-        min_quantity=_lots(section.min_quantity, scales[base], lot, f"{where}.min_quantity"),
-        max_quantity=_lots(section.max_quantity, scales[base], lot, f"{where}.max_quantity"),
-        min_notional=_units(section.min_notional, scales[quote], f"{where}.min_notional"),
-        max_open_orders=section.max_open_orders,
-        maker_fee=_signed(section.maker_fee, FEE_SCALE, f"{where}.maker_fee"),
-        taker_fee=_units(section.taker_fee, FEE_SCALE, f"{where}.taker_fee"),
-        collar=_units(section.collar, SHARE_SCALE, f"{where}.collar"),
-        self_trade=_code(section.self_trade, SELF_TRADE_MODES, f"{where}.self_trade"),
-    )
-
-
-def _key(section: KeySection, accounts: Mapping[str, int]) -> Key:
-    where = f"keys {section.name}"
-    if section.account not in accounts:
-        raise ConfigError(f"{where}.account: {section.account!r} is none of the [[accounts]]")
-    permissions = 0
-    for name in section.permissions:
-        permissions |= _code(name, PERMISSIONS, f"{where}.permissions")
-    return Key(section.id, section.name, accounts[section.account], permissions, section.public_key)
-
-
-def _units(text: str, scale: int, where: str) -> int:
-    try:
-        return parse_units(text, scale)
-    except NotADecimal:
-        raise ConfigError(f"{where}: expected a decimal such as '0.01', not {text!r}") from None
-    except TooPrecise:
-        raise ConfigError(f"{where}: {text!r} has more than {scale} decimals") from None
-
-
-def _signed(text: str, scale: int, where: str) -> int:
-    """As `_units`; a minus in front is allowed, as a maker's fee may be a rebate."""
-    return -_units(text[1:], scale, where) if text.startswith("-") else _units(text, scale, where)
-
-
-def _lots(text: str, scale: int, lot: int, where: str) -> int:
-    lots, rest = divmod(_units(text, scale, where), max(1, lot))
-    if rest:
-        raise ConfigError(f"{where}: {text!r} is no whole number of lots")
-    return lots
-
-
-def _code(name: str, names: Mapping[int, str], where: str) -> int:
-    for code, known in names.items():
-        if known == name:
-            return code
-    raise ConfigError(f"{where}: {name!r} is none of {', '.join(names.values())}")

@@ -30,11 +30,14 @@ MARKETS: Final = tuple(
         taker_fee=2_000,
         collar=100_000,
         self_trade=EXPIRE_TAKER,
+        reference_price=price,
+        band=500_000,
+        halt_ms=60_000,
     )
-    for base, quote, tick_scale, lot, max_quantity, min_notional in (
-        ("BTC", "USDT", 2, 10_000, 100_000_000, 5_000_000),
-        ("ETH", "USDT", 2, 100_000, 1_000_000_000, 5_000_000),
-        ("ETH", "BTC", 5, 1_000_000, 100_000_000, 10_000),
+    for base, quote, tick_scale, lot, max_quantity, min_notional, price in (
+        ("BTC", "USDT", 2, 10_000, 100_000_000, 5_000_000, 50_000_00),
+        ("ETH", "USDT", 2, 100_000, 1_000_000_000, 5_000_000, 2_500_00),
+        ("ETH", "BTC", 5, 1_000_000, 100_000_000, 10_000, 5_000),
     )
 )
 FUNDS: Final = {"BTC": 1_000 * 10**8, "ETH": 20_000 * 10**9, "USDT": 100_000_000 * 10**6}
@@ -42,10 +45,9 @@ TRADERS: Final = ((1, "alice"), (2, "bob"))
 MARKET_MAKER: Final = MarketMakerConfig(
     quoter=3,
     taker=4,
-    markets=(
-        Quoted("BTC-USDT", start_price=50_000_00, spacing=150, quantity=50),
-        Quoted("ETH-USDT", start_price=2_500_00, spacing=20, quantity=1_000),
-        Quoted("ETH-BTC", start_price=5_000, spacing=2, quantity=100),
+    markets=tuple(
+        Quoted(market.symbol, start_price=market.reference_price, spacing=spacing, quantity=quantity)
+        for market, spacing, quantity in zip(MARKETS, (150, 20, 2), (50, 1_000, 100), strict=True)
     ),
 )
 

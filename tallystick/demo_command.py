@@ -27,7 +27,7 @@ SOCKET: Final = "admin.sock"
 def demo(
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line when it serves, and nothing else.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where clients connect; 0 picks a free port.")] = 7700,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where clients connect; 0 picks a free port.")] = PORT,
     data: Annotated[
         Path | None, typer.Option(help="Keep the state here across restarts; else a temporary folder.")
     ] = None,
@@ -68,7 +68,7 @@ def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:
                 burst=10_000_000,
             ),
         ),
-        admin=AdminConfig(folder / SOCKET),
+        admin=AdminConfig(folder / SOCKET, test_money=True),
         # Only one demo at a time can have the usual ports.
         metrics=MetricsConfig(HOST, METRICS_PORT if port == PORT else 0),
         market_maker=MARKET_MAKER if market_maker else None,

@@ -1,26 +1,18 @@
 """The whole tree in one process, on real sockets and a real disk: what clients and operators see."""
 
-import json
-import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 import trio
 
-import supervisor
-from actors.world import RealClock, RealNetwork, Threads
 from book.commands import Command, PlaceOrder
 from book.engine import Engine
 from book.events import Event, Rejected
 from persistence.offline import replay
 from persistence.storage import RealDisk
-from tallystick.demo_command import demo_config
+from tests.in_process import buy, child, running
 from tests.simulation.disk import power_cut
-from tests.simulation.world import no_progress
 
 POISON = "6.6600"
 
@@ -38,123 +30,6 @@ class EngineWithBug(Engine):
         if isinstance(command, PlaceOrder) and command.quantity == 66_600:
             raise PlantedBugError("an order of 6.66 BTC")
         return outcome
-
-
-class Connection:
-    """A client's or an operator's connection: lines of JSON."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._rest = b""
-        self._next_id = 1
-
-    async def send(self, method: str, **params: Any) -> int:
-        """Send a request; its id."""
-        request = {"id": self._next_id, "method": method, "params": params}
-        self._next_id += 1
-        await self._stream.send_all(json.dumps(request).encode() + b"\n")
-        return self._next_id - 1
-
-    async def receive(self) -> Any:
-        """The next line. EOFError when the connection was closed."""
-        while b"\n" not in self._rest:
-            with trio.fail_after(30):
-                received = await self._stream.receive_some()
-            if not received:
-                raise EOFError
-            self._rest += received
-        line, _, self._rest = self._rest.partition(b"\n")
-        return json.loads(line)
-
-    async def ask(self, method: str, **params: Any) -> Any:
-        """Send a request and wait for its reply."""
-        number = await self.send(method, **params)
-        reply = await self.receive()
-        assert reply["id"] == number
-        return reply
-
-
-class Running:
-    """An exchange that runs in this process."""
-
-    def __init__(self, addresses: supervisor.Addresses, folder: Path) -> None:
-        self._addresses = addresses
-        self._folder = folder
-        self._streams: list[trio.SocketStream] = []
-
-    async def close(self) -> None:
-        """Hang up all connections."""
-        for stream in self._streams:
-            await stream.aclose()
-
-    def _keep(self, stream: trio.SocketStream) -> trio.SocketStream:
-        self._streams.append(stream)
-        return stream
-
-    async def client(self, name: str | None = "alice") -> Connection:
-        """A connection, logged on."""
-        peer = self._addresses.client
-        connection = Connection(self._keep(await trio.open_tcp_stream(peer.host, peer.port)))
-        assert (await connection.receive())["event"] == "hello"
-        if name is not None:
-            assert (await connection.ask("session.logon", apiKey=name))["status"] == 200
-        return connection
-
-    async def operator(self) -> Connection:
-        """A connection to the admin socket."""
-        return Connection(self._keep(await trio.open_unix_socket(self._folder / "admin.sock")))
-
-    async def metrics(self) -> str:
-        """What a scrape answers."""
-        peer = self._addresses.metrics
-        stream = self._keep(await trio.open_tcp_stream(peer.host, peer.port))
-        await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
-        answer = b"".join([part async for part in stream])
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        return answer.decode()
-
-
-@asynccontextmanager
-async def running(folder: Path, engine: Callable[[], Engine] = Engine) -> AsyncIterator[Running]:
-    """A demo exchange without its market maker, stopped in order at the end."""
-    folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
-    config = demo_config(folder, port=0, market_maker=False)
-    world = supervisor.World(
-        clock=RealClock(),
-        disk=RealDisk(str(folder), power_cut),
-        network=RealNetwork(),
-        blocking=Threads(8),
-        random=Random(0),
-        entropy=os.urandom,
-        die=power_cut,
-        uid=os.getuid(),
-        progress=no_progress,
-        engine=engine,
-    )
-    addresses = supervisor.Addresses()
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-        root = supervisor.exchange(config, world, addresses)
-        await nursery.start(root.run, stop)
-        exchange = Running(addresses, folder)
-        yield exchange
-        await exchange.close()
-        stop.set()
-
-
-def buy(quantity: str, price: str = "40000.00", **more: Any) -> dict[str, Any]:
-    """The params of an order that rests."""
-    return {"symbol": "BTC-USDT", "side": "BUY", "type": "LIMIT", "quantity": quantity, "price": price, **more}
-
-
-def child(tree: Any, name: str) -> Any:
-    """The statistics of one child, wherever in the tree it is."""
-    for entry in tree["children"]:
-        if entry["name"] == name:
-            return entry
-        if entry["supervisor"] and (found := child(entry["supervisor"], name)):
-            return found
-    return None
 
 
 async def test_a_bug_in_the_engine_under_load(tmp_path: Path) -> None:

@@ -47,7 +47,13 @@ def test_the_page_has_every_admin_command_and_no_other() -> None:
     """In the order of `help`, as one types them."""
     nothing = cast("Any", None)
     commands = AdminCommands(
-        tree=nothing, matching=nothing, sessions=nothing, log_state=nothing, version=supervisor.VERSION
+        tree=nothing,
+        matching=nothing,
+        sessions=nothing,
+        log_state=nothing,
+        entropy=nothing,
+        version=supervisor.VERSION,
+        test_money=False,
     ).table()
     assert [row[0] for row in table(PAGE, "command", "what it does")] == [row.usage for row in commands.values()]
 

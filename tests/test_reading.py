@@ -1,6 +1,7 @@
 """Lines and the strict reading of them: what is accepted, what is said about the rest, and never the client's words."""
 
 import json
+from typing import get_args
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from actors.parameters import (
     CandlesParams,
     DepthParams,
     HistoryParams,
+    Interval,
     LogonParams,
     MarketParams,
     PlaceParams,
@@ -34,6 +36,7 @@ from book.codes import (
     UNKNOWN_PARAM,
     UNSUPPORTED_METHOD,
 )
+from book.history import INTERVALS
 from tests.counts import count
 
 EXAMPLES = settings(max_examples=count(200, 20_000), deadline=None)
@@ -335,11 +338,36 @@ def test_a_bad_line_with_a_good_id_is_answered_with_it(line: bytes, request_id: 
     assert refused(line % request_id).request_id == json.loads(request_id)
 
 
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_the_limit_of_nesting_is_ours_and_exact(brackets: str) -> None:
+    """No decoder's own, which differs between Pythons; brackets in strings, or side by side, do not count."""
+    opening, closing = ('{"a":', "}") if brackets == "{}" else ("[", "]")
+
+    def nested(depth: int, innermost: str) -> bytes:
+        inner = depth - 2
+        value = opening * inner + innermost + closing * inner
+        return f'{{"id":5,"method":"ping","params":{{"x":{value}}}}}'.encode()
+
+    for depth in (wire.MAX_NESTING + 1, 900, 1_400, 9_900):
+        error = refused(nested(depth, "1"))
+        assert (error.code, error.request_id) == (INVALID_JSON, 5)
+        assert f"more than {wire.MAX_NESTING}" in error.message
+    for innermost in ("1", f'"{opening[:1] * 100}"', f'"\\"{opening[:1] * 100}"', f'["x"{f",{brackets}" * 100}]'):
+        depth = wire.MAX_NESTING - 2 * innermost.startswith("[")
+        assert refused(nested(depth, innermost)).code == UNKNOWN_PARAM
+
+
 @pytest.mark.parametrize("request_id", [b'"\\ud800"', b'"\xff"', b'"\xed\xa0\x80"'])
 def test_an_id_that_could_not_go_back_is_not_echoed(request_id: bytes) -> None:
     """Lone surrogates and broken UTF-8 have no faithful copy."""
     error = refused(b'{"id":' + request_id + b',"method":"ping"}')
     assert (error.code, error.request_id) == (INVALID_JSON, UNSET)
+
+
+def test_the_intervals_are_those_that_the_engine_keeps() -> None:
+    """The type of the parameter spells them out, for the decoder."""
+    names, _meta = get_args(Interval)
+    assert list(get_args(names)) == list(INTERVALS.values())
 
 
 def test_of_a_key_given_twice_any_one_counts_or_the_line_is_refused() -> None:
@@ -396,7 +424,9 @@ def test_a_bad_order_of_a_batch_costs_only_itself(part: bytes, code: int, word: 
     assert (bad.code, word in bad.message) == (code, True), bad.message
 
 
-@pytest.mark.parametrize("part", [b'{"symbol":"\xff"}', b'{"x":"\xff"}', b'{"symbol":"\\udc00"}', b'"\xed\xa0\x80"'])
+@pytest.mark.parametrize(
+    "part", [b'{"symbol":"\xff"}', b'{"x":"\xff"}', b'{"symbol":"\\udc00"}', b'"\xed\xa0\x80"', b"[" * 70 + b"]" * 70]
+)
 def test_a_line_that_is_no_text_is_refused_whole_wherever_it_is_broken(part: bytes) -> None:
     """In an order of a batch, too: then none of them is taken."""
     with pytest.raises(RefusedError) as caught:

@@ -1,0 +1,83 @@
+"""An operator's command, and how it is called: parameters by place, as KEY=VALUE or as JSON, and perhaps `--yes`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+
+class BadCall(Exception):  # noqa: N818 - the operator's mistake, told in a sentence
+    """The call cannot be carried out as given; the message says what is wrong and what would be right."""
+
+
+@frozen
+class AdminCommand:
+    """A command as `help` shows it, and the function behind it."""
+
+    name: str
+    parameters: tuple[str, ...]
+    about: str
+    run: Callable[..., Awaitable[object]]
+    """Takes each parameter as a `str`, by name."""
+    optional: tuple[str, ...] = ()
+    """Parameters that may be left out; they come behind the others."""
+    changes: bool = False
+    wants_yes: bool = False
+    by_name: bool = False
+    """Whether it has too many parameters for anyone to know their places."""
+
+    @property
+    def usage(self) -> str:
+        """The command with its parameters, as one types it."""
+        if self.by_name:
+            words = [self.name, "KEY=VALUE…"]
+        else:
+            words = [self.name, *(parameter.upper() for parameter in self.parameters)]
+            words += [f"[{parameter.upper()}]" for parameter in self.optional]
+        return " ".join([*words, "--yes"] if self.wants_yes else words)
+
+    async def call(self, params: Mapping[str, Any]) -> object:
+        """Run it with params by name, or by place ('0', '1', …), where the value may say the name: `tier=1`.
+
+        Raises:
+            BadCall: a parameter is missing, unknown, twice there or of a wrong type, or the 'yes' is missing.
+        """
+        given: dict[str, str] = {}
+        for key, value in params.items():
+            if key != "yes":
+                name, text = self._named(key, _text(key, value))
+                if name in given:
+                    raise BadCall(f"{name} is given twice; {self._help()}")
+                given[name] = text
+        if unknown := [name for name in given if name not in {*self.parameters, *self.optional}]:
+            raise BadCall(f"{unknown[0]!r:.50} is one too many; {self._help()}")
+        if missing := [name for name in self.parameters if name not in given]:
+            raise BadCall(f"{', '.join(missing)} missing; {self._help()}")
+        if self.wants_yes and params.get("yes") is not True:
+            raise BadCall(f"{self.name} may hurt; say that you mean it: {self.usage}")
+        return await self.run(**given)
+
+    def _named(self, key: str, text: str) -> tuple[str, str]:
+        names = (*self.parameters, *self.optional)
+        if not (key.isascii() and key.isdecimal()):
+            return key, text
+        name, equals, value = text.partition("=")
+        if equals and name in names:
+            return name, value
+        places = {} if self.by_name else {str(place): name for place, name in enumerate(names)}
+        return places.get(key, text), text
+
+    def _help(self) -> str:
+        if self.by_name:
+            keys = [*self.parameters, *(f"[{name}]" for name in self.optional)]
+            return f"usage: {self.usage}, with the keys {', '.join(keys)}"
+        return f"usage: {self.usage}"
+
+
+def _text(key: str, value: object) -> str:
+    """A parameter as one would type it."""
+    if isinstance(value, list):
+        return ",".join(_text(key, item) for item in value)
+    if type(value) in {str, int}:
+        return str(value)
+    raise BadCall(f"{key} must be a string or a whole number: numbers with decimals are strings, as on the wire")
