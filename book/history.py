@@ -8,11 +8,12 @@ so on. What a coarse interval has not been told yet is therefore in the current 
 goes on where the coarser one ends; whoever asks gets it folded in. Intervals without trades have no candle.
 """
 
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from book.events import OrderView
+from book.latest import Latest
 from book.queries import Candle
 from book.terms import MAX_INT
 
@@ -31,34 +32,6 @@ INTERVALS: Final[dict[int, str]] = {
     240 * MINUTE_NS: "4h",
     1_440 * MINUTE_NS: "1d",
 }
-
-T = TypeVar("T")
-
-
-class Latest(Generic[T]):
-    """The last things that were added, up to a bound."""
-
-    __slots__ = ("_bound", "_oldest", "_things")
-
-    # A list and not a deque, which takes 600 bytes when it is empty, as most accounts' are.
-    def __init__(self, bound: int) -> None:
-        self._bound: Final = bound
-        self._things: list[T] = []
-        self._oldest: int = 0  # where it is, once the bound is reached
-
-    def add(self, thing: T) -> None:
-        """Remember one more; beyond the bound the oldest is forgotten."""
-        if len(self._things) < self._bound:
-            self._things.append(thing)
-            return
-        self._things[self._oldest] = thing
-        self._oldest += 1
-        if self._oldest == self._bound:
-            self._oldest = 0
-
-    def all(self) -> list[T]:
-        """All that are remembered, oldest first."""
-        return self._things[self._oldest :] + self._things[: self._oldest]
 
 
 class FinishedOrders(Latest[OrderView]):
