@@ -164,8 +164,7 @@ def test_an_amended_order_keeps_the_rates_of_its_placement() -> None:
     exchange.place(sell(BOB, 10, 100_000))
     exchange.place(buy(ALICE, 20, 90_000))
     exchange.done(SetFeeTier(SYMBOL, 1, 10_000, 20_000))
-    for account in (ALICE, BOB):
-        exchange.done(SetAccountTier(account, 1))
+    exchange.done(SetAccountTier(ALICE, 1))
     events = exchange.done(amend(ALICE, 2, 0, 100_000))
     events += exchange.done(sell(CAROL, 10, 100_000))
     fees = [(event.maker_fee, event.taker_fee) for event in events if isinstance(event, Trade)]

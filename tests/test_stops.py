@@ -401,7 +401,7 @@ def test_the_event_of_the_trigger_shows_the_order_as_it_enters() -> None:
     """New, nothing executed, changed now; then it trades as a taker at the rates of its placement."""
     exchange = Exchange()
     order, _ = exchange.place(stop(ALICE, BUY, STOP_LOSS, 10, 100))
-    exchange.done(SetFeeTier(SYMBOL, 1, 1_000, 500_000))
+    exchange.done(SetFeeTier(SYMBOL, 1, 0, 500_000))
     exchange.done(SetAccountTier(ALICE, 1))
     exchange.place(sell(BOB, 20, 100))
     events = exchange.done(ioc(CAROL, BUY, 1, 100))
