@@ -125,6 +125,13 @@ class CandleSeries:
         self.closed: Final[Latest[LiveCandle]] = Latest(CLOSED_CANDLES)
         self.current: LiveCandle | None = None
 
+    def told(self) -> list[LiveCandle]:
+        """All of them, oldest first."""
+        candles = self.closed.all()
+        if self.current is not None:
+            candles.append(self.current)
+        return candles
+
     def turn_to(self, candle: LiveCandle) -> LiveCandle | None:
         """This is the current candle from now on; the one that is thereby closed, if any."""
         closed = self.current
@@ -195,8 +202,8 @@ class Candles:
         """Every candle is what the finer ones of its time make together. Raises AssertionError."""
         finer: list[LiveCandle] = []
         for series in self._series:
+            _check(series.told(), series.interval_ns)
             candles = self.of(series.interval_ns)
-            _check(candles, series.interval_ns)
             made = _folded(finer, series.interval_ns)
             if len(finer) >= CLOSED_CANDLES:
                 del made[0]  # a part of it may be forgotten
@@ -208,13 +215,7 @@ class Candles:
 
     def image(self) -> list[list[Candle]]:
         """For each interval the candles, oldest first and the current one last."""
-        rows: list[list[Candle]] = []
-        for series in self._series:
-            candles = series.closed.all()
-            if series.current is not None:
-                candles.append(series.current)
-            rows.append([candle.view() for candle in candles])
-        return rows
+        return [[candle.view() for candle in series.told()] for series in self._series]
 
     def restore(self, image: list[list[Candle]]) -> None:
         """Become, from empty, what `image` was taken of.
