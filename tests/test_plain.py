@@ -1,28 +1,60 @@
 """Wrong types: each field of each command and query, and nothing changes."""
 
 from enum import IntEnum
-from typing import cast
+from typing import cast, get_args
 
 import msgspec
 import pytest
 
 from book.commands import (
+    AdjustBalance,
     AmendOrder,
+    ArmSession,
     CancelAll,
+    CancelAllAfter,
     CancelOrder,
+    ClearMarket,
     Command,
     CreditDeposit,
     DefineAccount,
     DefineAsset,
     DefineKey,
     DefineMarket,
+    Definition,
+    FreezeAccount,
+    FreezeAsset,
+    LoseAllSessions,
+    LoseSession,
     PlaceOrder,
     ReplaceOrder,
+    RevokeKey,
+    SetAccountTier,
+    SetEngineVersion,
+    SetFeeTier,
+    SetMarketState,
     Tick,
 )
 from book.definitions import Account, Asset, Key
-from book.queries import Balances, Depth, Directory, Info, Logon, OpenOrders, OrderStatus, Query
-from tests.exchange import ALICE, BTC_USDT, PUBLIC_KEY, SYMBOL, USDT, Exchange, buy
+from book.queries import (
+    AccountDetails,
+    AccountOrders,
+    AccountTrades,
+    Balances,
+    Candles,
+    Commission,
+    Depth,
+    Directory,
+    Info,
+    JudgeOrder,
+    Logon,
+    OpenOrders,
+    OrderStatus,
+    Query,
+    RecentTrades,
+    Ticker,
+)
+from book.terms import HALT
+from tests.exchange import ALICE, BOB, BTC_USDT, PUBLIC_KEY, SYMBOL, USDT, Exchange, buy, key
 
 
 class Number(IntEnum):
@@ -43,7 +75,23 @@ COMMANDS: list[Command] = [
     CancelAll(ALICE, 0, 0),
     AmendOrder(ALICE, 0, 0, SYMBOL, 1, "", 20, 90),
     ReplaceOrder(1, "", PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 99)),
+    CancelAllAfter(ALICE, 0, 0, 1_000),
+    ArmSession(ALICE, 0, 8),
+    LoseSession(7),
+    LoseAllSessions(),
+    Tick(),
     CreditDeposit("new", ALICE, "BTC", 1),
+    AdjustBalance("new", ALICE, "BTC", 1, "a gift", "ann", "ben"),
+    SetEngineVersion(1),
+    SetMarketState(SYMBOL, HALT),
+    SetFeeTier(SYMBOL, 1, 0, 0),
+    SetAccountTier(ALICE, 1),
+    RevokeKey(2),
+    FreezeAccount(ALICE, True),
+    FreezeAsset("USDT", True),
+    ClearMarket(SYMBOL),
+]
+DEFINITIONS: list[Command] = [
     DefineAsset(Asset("ETH", 8)),
     DefineMarket(msgspec.structs.replace(BTC_USDT, symbol="X")),
     DefineAccount(Account(9, "nine")),
@@ -57,7 +105,31 @@ QUERIES: list[Query] = [
     Logon("key"),
     Directory(),
     Info(),
+    JudgeOrder(PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 99)),
+    AccountTrades(ALICE, SYMBOL),
+    AccountOrders(ALICE, SYMBOL),
+    AccountDetails(ALICE),
+    Commission(ALICE, SYMBOL),
+    RecentTrades(SYMBOL),
+    Ticker(SYMBOL),
+    Candles(SYMBOL, 60 * 10**9),
 ]
+
+
+def opened() -> Exchange:
+    """An exchange that takes every one of these commands."""
+    exchange = Exchange()
+    exchange.place(buy(ALICE, 10, 100))
+    exchange.done(ArmSession(BOB, 0, 7))
+    exchange.done(key(2, BOB))
+    return exchange
+
+
+def test_every_command_and_every_query_is_here() -> None:
+    """One that is new is to be tried as well."""
+    assert {type(command) for command in COMMANDS + DEFINITIONS} == set(get_args(Command))
+    assert {type(command) for command in DEFINITIONS} == set(get_args(Definition))
+    assert {type(query) for query in QUERIES} == set(get_args(Query))
 
 
 def wrong_values(right: object) -> list[object]:
@@ -66,11 +138,10 @@ def wrong_values(right: object) -> list[object]:
     return [value for value in others if type(value) is not type(right)]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("command", COMMANDS + DEFINITIONS, ids=lambda command: type(command).__name__)
 def test_a_wrong_type_in_any_field_of_a_command_raises_and_changes_nothing(command: Command) -> None:
     """And the same command with the right types takes effect afterwards."""
-    exchange = Exchange()
-    exchange.place(buy(ALICE, 10, 100))
+    exchange = opened()
     before = exchange.engine.dump()
     for field in command.__struct_fields__:
         for value in wrong_values(getattr(command, field)):
@@ -81,7 +152,7 @@ def test_a_wrong_type_in_any_field_of_a_command_raises_and_changes_nothing(comma
     exchange.done(command)
 
 
-@pytest.mark.parametrize("command", COMMANDS[6:], ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("command", DEFINITIONS, ids=lambda command: type(command).__name__)
 def test_a_wrong_type_inside_a_definition_raises_and_changes_nothing(command: Command) -> None:
     """The definition within the command is looked at as closely."""
     exchange = Exchange()
@@ -108,6 +179,25 @@ def test_a_wrong_type_inside_a_replacement_raises_and_changes_nothing() -> None:
             with pytest.raises(TypeError, match=field):
                 exchange.engine.apply(spoilt, exchange.seq + 1, exchange.time_ns)
     assert exchange.engine.dump() == before
+
+
+def test_a_wrong_type_inside_an_order_that_is_to_be_judged_raises() -> None:
+    """The question is looked at as closely as the command would be."""
+    engine = Exchange().engine
+    order = PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 99)
+    for field in order.__struct_fields__:
+        for value in wrong_values(getattr(order, field)):
+            with pytest.raises(TypeError, match=field):
+                engine.query(JudgeOrder(msgspec.structs.replace(order, **{field: value})))
+
+
+@pytest.mark.parametrize("value", [1.0, "1", True, Number.ONE])
+def test_the_time_of_a_question_is_a_plain_integer(value: object) -> None:
+    """Anything else is refused, or at least no time that has not passed."""
+    engine = Exchange().engine
+    for query in QUERIES:
+        with pytest.raises((TypeError, ValueError)):
+            engine.query(query, cast("int", value))
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: type(query).__name__)
