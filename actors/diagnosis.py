@@ -21,6 +21,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.structs import fields
 
 from actors import wire
+from actors.parameters import MAX_ID_CHARACTERS, Id
 from actors.wire import RefusedError
 from book.codes import INVALID_JSON, INVALID_PARAMETER, MANDATORY_PARAM, UNKNOWN_PARAM, UNSUPPORTED_METHOD
 
@@ -57,9 +58,6 @@ def _parameters(request: type[Struct]) -> dict[str, _Parameter]:
 
 _METHODS: Final = {request.__struct_config__.tag: _parameters(request) for request in get_args(wire.Request)}
 
-# Parameters that exist, but that no order type of this version takes.
-_OTHER_TYPES: Final = frozenset({"stopPrice", "expireTime", "displayQty"})
-
 
 # ------------------------------------------------------------------------------------------------ what is wrong with it
 
@@ -67,8 +65,7 @@ _OTHER_TYPES: Final = frozenset({"stopPrice", "expireTime", "displayQty"})
 def diagnose(line: bytes) -> RefusedError:
     """What to answer to a line that the decoder refused, with the line's id where it has a valid one."""
     if _is_too_deep(line):
-        message = f"the line is nested too deeply: more than {wire.MAX_NESTING} objects and arrays in each other"
-        return RefusedError(INVALID_JSON, message, request_id=_valid(_leading_id(line)))
+        return RefusedError(INVALID_JSON, _TOO_DEEP, request_id=_valid(_leading_id(line)))
     request_id = _valid(_find_id(line))
     try:
         _check_request(_content(line))
@@ -81,6 +78,20 @@ def diagnose(line: bytes) -> RefusedError:
     )
 
 
+def diagnose_order(text: bytes) -> RefusedError:
+    """What to answer to an order of a batch that the decoder refused. Raises it where the whole line is no JSON."""
+    if _is_too_deep(text):
+        raise RefusedError(INVALID_JSON, _TOO_DEEP)
+    try:
+        _check_order(_content(text))
+    except RefusedError as error:
+        if error.code == INVALID_JSON:
+            raise
+        return error
+    return RefusedError(INVALID_PARAMETER, "the order cannot be understood; is a key given twice?")
+
+
+_TOO_DEEP: Final = f"the line is nested too deeply: more than {wire.MAX_NESTING} objects and arrays in each other"
 _ESCAPED: Final = re.compile(rb"\\.", re.DOTALL)
 _STEPS: Final = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in _STEPS)
@@ -98,9 +109,9 @@ def _is_too_deep(line: bytes) -> bool:
 _read_any: Callable[[bytes], object] = msgspec.json.Decoder(float_hook=lambda _text: None).decode
 
 
-def _content(line: bytes) -> dict[str, object]:
+def _content(line: bytes) -> object:
     try:
-        content = _read_any(line)
+        return _read_any(line)
     except UnicodeDecodeError:
         raise RefusedError(INVALID_JSON, "the line is not valid UTF-8") from None
     except msgspec.ValidationError:
@@ -109,16 +120,15 @@ def _content(line: bytes) -> dict[str, object]:
         raise RefusedError(
             INVALID_JSON, "the line is not one valid JSON object (nor are NaN, Infinity and lone surrogates valid)"
         ) from None
+
+
+def _check_request(content: object) -> None:
     if not isinstance(content, dict):
         raise RefusedError(INVALID_JSON, "a request is a JSON object, one per line")
-    return content
-
-
-def _check_request(content: dict[str, object]) -> None:
     if "id" in content and not _is_id(content["id"]):
         raise RefusedError(
             INVALID_PARAMETER,
-            f"id must be a string of at most {wire.MAX_ID_CHARACTERS} characters or a 64-bit integer",
+            f"id must be a string of at most {MAX_ID_CHARACTERS} characters or a 64-bit integer",
         )
     name = content.get("method", UNSET)
     if name is UNSET:
@@ -138,14 +148,18 @@ def _check_request(content: dict[str, object]) -> None:
     _check_params(name, parameters, params)
 
 
+def _check_order(content: object) -> None:
+    if not isinstance(content, dict):
+        raise RefusedError(INVALID_PARAMETER, "an order of a batch must be an object")
+    name = "order.place" if content.keys() & {"side", "type"} else "order.cancel"
+    _check_params(name, _METHODS[name], content)
+
+
 def _check_params(name: str, parameters: dict[str, _Parameter], params: dict[str, object]) -> None:
     for given in params:
-        if given in parameters:
-            continue
-        if name in {"order.place", "order.cancelReplace"} and given in _OTHER_TYPES:
-            raise RefusedError(INVALID_PARAMETER, f"{given} is for order types that there are not yet")
-        known = ", ".join(parameters) or "none"
-        raise RefusedError(UNKNOWN_PARAM, f"params hold something unknown; {name} takes {known}")
+        if given not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise RefusedError(UNKNOWN_PARAM, f"params hold something unknown; {name} takes {known}")
     for key, parameter in parameters.items():
         if key not in params:
             if parameter.required:
@@ -203,4 +217,4 @@ def _valid(found: object) -> int | str | UnsetType:
 
 
 def _is_id(value: object) -> TypeGuard[int | str]:
-    return _fits(value, wire.Id) and not (isinstance(value, str) and _LONE_SURROGATE.search(value))
+    return _fits(value, Id) and not (isinstance(value, str) and _LONE_SURROGATE.search(value))
