@@ -8,10 +8,11 @@ import pytest
 
 from bench import workload
 from bench.workload import Mix
-from book.commands import PlaceOrder
+from book.commands import PlaceOrder, Tick
 from book.compiled import COMPILED
-from book.queries import OrderStatus
-from book.terms import BUY, IOC, LIMIT
+from book.queries import AccountOrders, AccountTrades, Candles, OrderStatus, RecentTrades, Ticker
+from book.reference_questions import CANDLES_KEPT, INTERVALS, KEPT, MINUTE_NS
+from book.terms import BUY, GTC, IOC, LIMIT, NONE, SELL
 from tests import wild
 from tests.counts import SOAK, seeds
 from tests.planted_bugs import BUGS
@@ -151,6 +152,35 @@ def test_the_memory_of_ids_makes_no_difference() -> None:
         pair.do(PlaceOrder(1, 0, 0, "BTC-USDT", BUY, LIMIT, IOC, 2, 100, client_order_id=f"c{number}"))
     assert pair.met["ORDER_REJECTED DUPLICATE_CLIENT_ORDER_ID: client_order_id"] == 2
     pair.compare()
+
+
+def test_the_memory_of_trades_makes_no_difference() -> None:
+    """A trade in each of more minutes than candles are kept: the newest of everything can be asked for, and no more."""
+    pair, symbol, minutes = SideBySide(), "BTC-USDT", CANDLES_KEPT + 3
+    for command in wild.opening():
+        pair.do(command)
+    first_ns = pair.time_ns - pair.time_ns % MINUTE_NS
+    for number in range(minutes):
+        pair.do(PlaceOrder(2, 0, 0, symbol, SELL, LIMIT, GTC, 2, 98 + number % 5))
+        pair.do(PlaceOrder(1 + number % 2, 0, 0, symbol, BUY, LIMIT, IOC, 2, 102, self_trade=NONE))
+        pair.do(Tick(), later_ns=MINUTE_NS)
+    assert pair.met["Trade"] == minutes
+    assert pair.met["trade_with_oneself"] == minutes // 2
+    pair.compare()
+    pair.compare_history()
+    for from_id in (1, 2, 250, 502, 503, 504, 505, minutes, minutes + 1):
+        for account, limit in ((1, 1), (1, KEPT), (2, 1), (2, KEPT)):
+            pair.ask(AccountTrades(account, symbol, from_id, limit))
+            pair.ask(AccountOrders(account, symbol, 2 * from_id, limit))
+    for limit in (1, 500, KEPT):
+        pair.ask(RecentTrades(symbol, limit))
+    for interval_ns in INTERVALS:
+        for start_ns in (0, first_ns, first_ns + 2 * MINUTE_NS, first_ns + 60 * MINUTE_NS + 1):
+            for end_ns in (0, first_ns + MINUTE_NS, first_ns + 3 * MINUTE_NS, first_ns + 600 * MINUTE_NS):
+                pair.ask(Candles(symbol, interval_ns, start_ns, end_ns, CANDLES_KEPT))
+    for later_ns in (0, MINUTE_NS, 1_438 * MINUTE_NS, MINUTE_NS, MINUTE_NS):
+        pair.do(Tick(), later_ns=later_ns)
+        pair.ask(Ticker(symbol))
 
 
 @pytest.mark.parametrize("plant", BUGS)
