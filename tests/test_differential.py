@@ -8,11 +8,11 @@ import pytest
 
 from bench import workload
 from bench.workload import Mix
-from book.commands import PlaceOrder, Tick
+from book.commands import CancelAllAfter, PlaceOrder, Tick
 from book.compiled import COMPILED
 from book.queries import AccountOrders, AccountTrades, Candles, OrderStatus, RecentTrades, Ticker
 from book.reference_questions import CANDLES_KEPT, INTERVALS, KEPT, MINUTE_NS
-from book.terms import BUY, GTC, IOC, LIMIT, NONE, SELL
+from book.terms import BUY, GTC, GTD, IOC, LIMIT, MAX_INT, NONE, SELL
 from tests import wild
 from tests.counts import SOAK, seeds
 from tests.planted_bugs import BUGS
@@ -181,6 +181,31 @@ def test_the_memory_of_trades_makes_no_difference() -> None:
     for later_ns in (0, MINUTE_NS, 1_438 * MINUTE_NS, MINUTE_NS, MINUTE_NS):
         pair.do(Tick(), later_ns=later_ns)
         pair.ask(Ticker(symbol))
+
+
+def test_the_end_of_time_makes_no_difference() -> None:
+    """What would be due after the last moment of 64 bits is due then, when no command is taken any more."""
+    pair, symbol = SideBySide(), "BTC-USDT"
+    for command in wild.opening():
+        pair.do(command)
+    pair.time_ns = MAX_INT - 10**6
+    last_ms = MAX_INT // 10**6
+    pair.do(CancelAllAfter(1, 0, 0, 86_400_000))
+    pair.do(PlaceOrder(1, 0, 0, symbol, BUY, LIMIT, GTD, 2, 90, expire_time=last_ms))
+    pair.do(PlaceOrder(1, 0, 0, symbol, BUY, LIMIT, GTD, 2, 90, expire_time=last_ms + 1))
+    pair.do(PlaceOrder(2, 0, 0, symbol, SELL, LIMIT, GTC, 2, 110))
+    pair.do(PlaceOrder(3, 0, 0, symbol, BUY, LIMIT, GTC, 2, 110))
+    pair.compare()
+    pair.do(Tick(), later_ns=MAX_INT - 1 - pair.time_ns)
+    pair.compare()
+    assert pair.due_ns == MAX_INT
+    assert pair.met["INVALID_PARAMETER : expire_time"] == pair.met["HALT_for_a_time"] == 1
+    for engine in (pair.fast, pair.reference):
+        with pytest.raises(ValueError, match="time"):
+            engine.apply(Tick(), 10**6, MAX_INT)
+        for time_ns in (pair.time_ns - 1, -1, MAX_INT + 1):
+            with pytest.raises(ValueError, match="time"):
+                engine.query(Ticker(symbol), time_ns)
 
 
 @pytest.mark.parametrize("plant", BUGS)
