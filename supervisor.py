@@ -177,7 +177,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
 async def serve(config: Config, world: World, ready: Callable[[Addresses], None]) -> None:
     """Run the exchange until SIGTERM, Ctrl-C or an operator's `shutdown`; `ready` is called once it serves.
 
-    Raises:
+    Raises, in the group that a nursery makes of it:
         StartFailed: a child could not start; nothing runs.
         GaveUp: a child crashed more often than its limit allows; everything has been stopped in order.
     """

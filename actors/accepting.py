@@ -1,7 +1,8 @@
 """Accepting connections, also while there is no room for one more."""
 
 import errno
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, NoReturn
 
 import structlog
 import trio
@@ -25,3 +26,32 @@ async def accept(listener: Listener[HalfCloseableStream]) -> HalfCloseableStream
                 raise
             log.warning("no room for another connection", reason=error.strerror)
             await trio.sleep(NO_ROOM_SECONDS)
+
+
+async def serve_some(
+    listener: Listener[HalfCloseableStream],
+    serve: Callable[[HalfCloseableStream], Awaitable[None]],
+    nursery: trio.Nursery,
+    *,
+    most: int,
+) -> NoReturn:
+    """Accept for ever: serve up to `most` connections at once in the nursery, and hang up on any more.
+
+    Raises what ends the listener. `serve` closes its connection.
+    """
+    serving = 0
+
+    async def serve_one(stream: HalfCloseableStream) -> None:
+        nonlocal serving
+        try:
+            await serve(stream)
+        finally:
+            serving -= 1
+
+    while True:
+        stream = await accept(listener)
+        if serving < most:
+            serving += 1
+            nursery.start_soon(serve_one, stream)
+        else:
+            await stream.aclose()

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
 import trio
 from attrs import Attribute, field, frozen
-from trio.abc import HalfCloseableStream
+from trio.abc import HalfCloseableStream, Listener
 
-from actors.accepting import accept
+from actors.accepting import serve_some
 from actors.admin_command import AdminCommand, BadCall
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.world import Credentials, Network
@@ -58,7 +58,7 @@ class AdminConfig:
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
     method: str
     id: int | str | None = None
-    params: dict[str, Any] = {}  # msgspec copies an empty default
+    params: dict[str, str | int | bool] = {}  # msgspec copies an empty default
 
 
 class _Refusal(Exception):  # noqa: N818 - an answer on its way, not a fault
@@ -102,7 +102,6 @@ class Admin:
         self._network = network
         self._allowed = config.operators | {0, own_uid}
         self._commands = commands
-        self._connections = 0
         self._waits = _Waits()
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
@@ -112,7 +111,6 @@ class Admin:
             CannotListen: the socket cannot be made.
         """
         listener = await self._network.listen_unix(self._config.socket, SOCKET_MODE)
-        self._connections = 0
         self._waits = _Waits()
         async with listener, trio.open_nursery() as nursery:
             nursery.start_soon(self._accept, listener, nursery)
@@ -122,15 +120,9 @@ class Admin:
             nursery.cancel_scope.deadline = trio.current_time() + STOP_SECONDS
             self._waits.end()
 
-    async def _accept(self, listener: trio.abc.Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
+    async def _accept(self, listener: Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
         with self._waits.wait(inf):
-            while True:
-                stream = await accept(listener)
-                if self._connections >= CONNECTIONS:
-                    await stream.aclose()
-                    continue
-                self._connections += 1
-                nursery.start_soon(self._serve, stream)
+            await serve_some(listener, self._serve, nursery, most=CONNECTIONS)
 
     async def _serve(self, stream: HalfCloseableStream) -> None:
         try:
@@ -138,8 +130,6 @@ class Admin:
                 await self._converse(stream, self._network.credentials(stream))
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the operator has gone, which is an operator's right
-        finally:
-            self._connections -= 1
 
     async def _converse(self, stream: HalfCloseableStream, who: Credentials) -> None:
         if who.uid not in self._allowed:
@@ -181,23 +171,29 @@ class Admin:
             raise _Refusal(
                 400, codes.UNSUPPORTED_METHOD, f"there is no command {request.method!r:.50}; 'help' lists them"
             )
-        outcome = "done"
+        outcome = "cut off by a stop; look whether it was done"
         try:
             with trio.fail_after(COMMAND_SECONDS):
-                return await command.call(request.params)
+                result = await command.call(request.params)
         except BadCall as error:
             outcome = str(error)
             raise _Refusal(400, codes.INVALID_PARAMETER, outcome) from error
         except NotDone as error:
             outcome = f"not done: {error}"
             raise _Refusal(503, codes.SERVER_BUSY, outcome) from error
-        except (OutcomeUnknown, trio.TooSlowError) as error:
+        except OutcomeUnknown as error:
+            outcome = f"the outcome is unknown: {error}; look before you try again"
+            raise _Refusal(500, codes.TIMEOUT, outcome) from error
+        except trio.TooSlowError as error:
             outcome = f"no answer within {COMMAND_SECONDS:g} s; look before you try again"
             raise _Refusal(500, codes.TIMEOUT, outcome) from error
         except Exception as error:
             outcome = f"failed: {error!r}"
             _log.exception("a command failed", call=request.method)
             raise _Refusal(500, codes.UNKNOWN, "the command failed by a bug of ours; the log has it") from error
+        else:
+            outcome = "done"
+            return result
         finally:
             if command.changes:
                 _log.info(
@@ -215,7 +211,9 @@ def _parse(line: bytes) -> _Request:
     except (ValueError, RecursionError) as error:
         form = 'a JSON request {"method":…,"params":{…}} or bare words, in UTF-8'
         raise _Refusal(400, codes.INVALID_JSON, f"this line is neither {form}") from error
-    params: dict[str, Any] = {str(place): word for place, word in enumerate(w for w in words if w != "--yes")}
+    params: dict[str, str | int | bool] = {
+        str(place): word for place, word in enumerate(w for w in words if w != "--yes")
+    }
     if "--yes" in words:
         params["yes"] = True
     return _Request(method, None, params)

@@ -21,6 +21,7 @@ from trio.abc import HalfCloseableStream, Listener
 from actors.accepting import accept
 from actors.directory import Directory
 from actors.limits import Connections
+from actors.lost_sessions import LostSessions
 from actors.mailbox import Sender
 from actors.replies import Replies
 from actors.requests import Batch
@@ -29,6 +30,8 @@ from actors.wire import encode_lines, refusal
 from actors.world import Clock, Entropy, Network, Peer
 from book.codes import TOO_MANY_CONNECTIONS
 
+# At a stop, for matching to answer for the sessions that are gone: less than a supervisor's patience leaves.
+FAREWELL_SECONDS: Final = 3.0
 # A fresh connection takes one line at once, or its client is not worth waiting for.
 TURN_AWAY_SECONDS: Final = 0.1
 
@@ -148,6 +151,7 @@ class Gateway:
         self._numbers = itertools.count(1)
         self._port = config.port
         self._connections = Connections(config.max_connections, config.max_connections_per_address)
+        self._lost = LostSessions(matching)
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`.
@@ -156,6 +160,20 @@ class Gateway:
             CannotListen: the address is taken or not ours.
         """
         listeners = await self._listen()
+        async with trio.open_nursery() as telling:
+            telling.start_soon(self._lost.tell)
+            await self._serve_until(stop, listeners, task_status)
+            telling.cancel_scope.cancel()
+        # What is not answered in time is matching's already, or the next incarnation of us takes it up.
+        with trio.move_on_after(FAREWELL_SECONDS):
+            await self._lost.tell_all()
+
+    async def _serve_until(
+        self,
+        stop: trio.Event,
+        listeners: Sequence[Listener[HalfCloseableStream]],
+        task_status: trio.TaskStatus[None],
+    ) -> None:
         async with trio.open_nursery() as serving:
             async with trio.open_nursery() as accepting:
                 for listener in listeners:
@@ -211,6 +229,7 @@ class Gateway:
             replies=self._replies,
             clock=self._clock,
             entropy=self._entropy,
+            lost=self._lost.add,
             limits=self._config.session,
             unsigned_logon=self._config.unsigned_logon,
         )

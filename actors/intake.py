@@ -9,33 +9,28 @@ from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
-from actors import wire
+from actors import numerals, wire
 from actors.directory import Venue
+from actors.order_form import check_form
+from actors.parameters import CLIENT_ORDER_ID_WORDS, INTERVALS_NS, PlaceParams
 from actors.requests import Request
 from actors.wire import RefusedError
 from book import queries
 from book.client_order_ids import is_client_order_id
 from book.codes import (
-    BAD_PRECISION,
     BAD_SIDE,
     BAD_SYMBOL,
     BAD_TIF,
     BAD_TYPE,
-    CANCEL_REJECTED,
-    FILTER_FAILURE,
     INVALID_PARAMETER,
     MANDATORY_PARAM,
     REJECTED_KEY,
     UNAUTHORIZED,
 )
-from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
-from book.decimals import NotADecimal, TooPrecise
-from book.market import OffGrid
+from book.commands import AmendOrder, CancelAll, CancelAllAfter, CancelOrder, PlaceOrder, ReplaceOrder
+from book.history import MARKET_TRADES
 from book.terms import (
-    BUY,
-    FOK,
     GTC,
-    LIMIT,
     MARKET_DEFAULT,
     ORDER_TYPES,
     PERMISSIONS,
@@ -45,6 +40,8 @@ from book.terms import (
     TIMES_IN_FORCE,
     TRADE,
 )
+
+_NS_PER_MS: Final = 1_000_000
 
 
 @frozen
@@ -76,10 +73,16 @@ _NEEDED_PERMISSION: Final[dict[type, int]] = {
     wire.OrderCancel: TRADE,
     wire.OrderAmend: TRADE,
     wire.OrderCancelReplace: TRADE,
+    wire.OrderTest: TRADE,
+    wire.OrderBatch: TRADE,
     wire.CancelAll: TRADE,
+    wire.CancelAllAfter: TRADE,
     wire.OrderStatus: READ,
     wire.OpenOrders: READ,
+    wire.MyTrades: READ,
+    wire.AllOrders: READ,
     wire.AccountStatus: READ,
+    wire.AccountCommission: READ,
 }
 
 
@@ -107,11 +110,19 @@ class Intake:
             wire.OrderCancel: self._cancel,
             wire.OrderAmend: self._amend,
             wire.OrderCancelReplace: self._replace,
+            wire.OrderTest: self._test,
             wire.CancelAll: self._cancel_all,
+            wire.CancelAllAfter: self._cancel_all_after,
             wire.OrderStatus: self._order_status,
             wire.OpenOrders: self._open_orders,
+            wire.MyTrades: self._my_trades,
+            wire.AllOrders: self._all_orders,
             wire.AccountStatus: self._account_status,
+            wire.AccountCommission: self._commission,
             wire.Depth: self._depth,
+            wire.RecentTrades: self._recent_trades,
+            wire.DayTicker: self._day_ticker,
+            wire.Candles: self._candles,
             wire.ExchangeInfo: _exchange_info,
         }
         # What this client may not do is decided once, so that what it may do costs no look.
@@ -121,7 +132,7 @@ class Intake:
             elif not identity.permissions & permission:
                 self.makers[kind] = _refusing(permission)
 
-    def _place(self, request: wire.OrderPlace | wire.OrderCancelReplace) -> PlaceOrder:
+    def _place(self, request: wire.OrderPlace | wire.OrderTest | wire.OrderCancelReplace) -> PlaceOrder:
         params = request.params
         try:
             venue = self._venues[params.symbol]
@@ -131,7 +142,7 @@ class Intake:
             self_trade = _SELF_TRADE_MODES[params.self_trade_prevention_mode]
         except KeyError:
             _refuse_words(self._venues, params)
-        (_check_limit if type_ == LIMIT else _check_market)(params, side, time_in_force)
+        check_form(params, side, type_, time_in_force)
         if params.client_order_id:
             _check_client_order_id(params.client_order_id)
         return PlaceOrder(
@@ -142,26 +153,28 @@ class Intake:
             side,
             type_,
             time_in_force,
-            _quantity(venue, params.quantity) if params.quantity else 0,
-            _price(venue, params.price) if params.price else 0,
-            _amount(venue, params.quote_order_qty) if params.quote_order_qty else 0,
+            numerals.quantity(venue, params.quantity) if params.quantity else 0,
+            numerals.price(venue, params.price) if params.price else 0,
+            numerals.amount(venue, params.quote_order_qty) if params.quote_order_qty else 0,
             params.post_only,
             params.client_order_id,
             self_trade,
             params.timestamp,
             params.recv_window,
+            numerals.price(venue, params.stop_price, "stopPrice") if params.stop_price else 0,
+            params.expire_time,
+            numerals.display_quantity(venue, params.display_qty) if params.display_qty else 0,
         )
 
     def _cancel(self, request: wire.OrderCancel) -> CancelOrder:
         params = request.params
-        if params.symbol not in self._venues:
-            _refuse_symbol()
+        symbol = self._symbol(params.symbol)
         _check_one_id(params.order_id, params.client_order_id)
         return CancelOrder(
             self._account,
             self._key,
             self._session,
-            params.symbol,
+            symbol,
             params.order_id,
             params.client_order_id,
             params.timestamp,
@@ -183,8 +196,8 @@ class Intake:
             params.symbol,
             params.order_id,
             params.client_order_id,
-            _new_quantity(venue, params.new_qty) if params.new_qty else 0,
-            _new_price(venue, params.new_price) if params.new_price else 0,
+            numerals.new_quantity(venue, params.new_qty) if params.new_qty else 0,
+            numerals.new_price(venue, params.new_price) if params.new_price else 0,
             params.timestamp,
             params.recv_window,
         )
@@ -194,32 +207,69 @@ class Intake:
         _check_one_id(params.cancel_order_id, params.cancel_client_order_id, "cancelOrderId", "cancelClientOrderId")
         return ReplaceOrder(params.cancel_order_id, params.cancel_client_order_id, self._place(request))
 
+    def _test(self, request: wire.OrderTest) -> queries.JudgeOrder:
+        return queries.JudgeOrder(self._place(request))
+
     def _cancel_all(self, request: wire.CancelAll) -> CancelAll:
         params = request.params
-        if params.symbol and params.symbol not in self._venues:
-            _refuse_symbol()
-        return CancelAll(self._account, self._key, self._session, params.symbol, params.timestamp, params.recv_window)
+        symbol = self._symbol(params.symbol) if params.symbol else ""
+        return CancelAll(self._account, self._key, self._session, symbol, params.timestamp, params.recv_window)
+
+    def _cancel_all_after(self, request: wire.CancelAllAfter) -> CancelAllAfter:
+        params = request.params
+        return CancelAllAfter(
+            self._account, self._key, self._session, params.timeout_ms, params.timestamp, params.recv_window
+        )
 
     def _order_status(self, request: wire.OrderStatus) -> queries.OrderStatus:
         params = request.params
-        if params.symbol not in self._venues:
-            _refuse_symbol()
+        symbol = self._symbol(params.symbol)
         _check_one_id(params.order_id, params.client_order_id)
-        return queries.OrderStatus(self._account, params.symbol, params.order_id, params.client_order_id)
+        return queries.OrderStatus(self._account, symbol, params.order_id, params.client_order_id)
 
     def _open_orders(self, request: wire.OpenOrders) -> queries.OpenOrders:
         symbol = request.params.symbol
-        if symbol and symbol not in self._venues:
-            _refuse_symbol()
-        return queries.OpenOrders(self._account, symbol)
+        return queries.OpenOrders(self._account, self._symbol(symbol) if symbol else "")
+
+    def _my_trades(self, request: wire.MyTrades) -> queries.AccountTrades:
+        params = request.params
+        return queries.AccountTrades(self._account, self._symbol(params.symbol), params.from_id, params.limit)
+
+    def _all_orders(self, request: wire.AllOrders) -> queries.AccountOrders:
+        params = request.params
+        return queries.AccountOrders(self._account, self._symbol(params.symbol), params.from_id, params.limit)
 
     def _account_status(self, _request: wire.AccountStatus) -> queries.Balances:
         return queries.Balances(self._account)
 
+    def _commission(self, request: wire.AccountCommission) -> queries.Commission:
+        return queries.Commission(self._account, self._symbol(request.params.symbol))
+
     def _depth(self, request: wire.Depth) -> queries.Depth:
-        if request.params.symbol not in self._venues:
+        return queries.Depth(self._symbol(request.params.symbol), request.params.limit)
+
+    def _recent_trades(self, request: wire.RecentTrades) -> queries.RecentTrades:
+        params = request.params
+        return queries.RecentTrades(self._symbol(params.symbol), min(params.limit, MARKET_TRADES))
+
+    def _day_ticker(self, request: wire.DayTicker) -> queries.Ticker:
+        return queries.Ticker(self._symbol(request.params.symbol))
+
+    def _candles(self, request: wire.Candles) -> queries.Candles:
+        params = request.params
+        return queries.Candles(
+            self._symbol(params.symbol),
+            INTERVALS_NS[params.interval],
+            params.start_time * _NS_PER_MS,
+            params.end_time * _NS_PER_MS,
+            params.limit,
+        )
+
+    def _symbol(self, symbol: str) -> str:
+        """The symbol of a market that there is."""
+        if symbol not in self._venues:
             _refuse_symbol()
-        return queries.Depth(request.params.symbol, request.params.limit)
+        return symbol
 
 
 def _exchange_info(_request: wire.ExchangeInfo) -> queries.Directory:
@@ -247,7 +297,7 @@ def _refuse_symbol() -> NoReturn:
     raise RefusedError(BAD_SYMBOL, "there is no such symbol; exchangeInfo lists them")
 
 
-def _refuse_words(venues: Mapping[str, Venue], params: wire.PlaceParams) -> NoReturn:
+def _refuse_words(venues: Mapping[str, Venue], params: PlaceParams) -> NoReturn:
     """Name the first word of an order that is none of those there are."""
     if params.symbol not in venues:
         _refuse_symbol()
@@ -261,36 +311,9 @@ def _refuse_words(venues: Mapping[str, Venue], params: wire.PlaceParams) -> NoRe
     raise RefusedError(INVALID_PARAMETER, f"selfTradePreventionMode must be one of {', '.join(_SELF_TRADE_MODES)}")
 
 
-def _check_limit(params: wire.PlaceParams, _side: int, time_in_force: int) -> None:
-    if not params.quantity:
-        raise RefusedError(MANDATORY_PARAM, "quantity is missing: a LIMIT order needs it")
-    if not params.price:
-        raise RefusedError(MANDATORY_PARAM, "price is missing: a LIMIT order needs it")
-    if params.quote_order_qty:
-        raise RefusedError(INVALID_PARAMETER, "quoteOrderQty is for MARKET orders")
-    if params.post_only and time_in_force != GTC:
-        raise RefusedError(INVALID_PARAMETER, "postOnly goes with timeInForce GTC only: others never rest")
-
-
-def _check_market(params: wire.PlaceParams, side: int, time_in_force: int) -> None:
-    if params.price:
-        raise RefusedError(INVALID_PARAMETER, "price is for LIMIT orders")
-    if params.post_only:
-        raise RefusedError(INVALID_PARAMETER, "postOnly is for LIMIT orders")
-    if time_in_force == FOK:
-        raise RefusedError(INVALID_PARAMETER, "timeInForce FOK is for LIMIT orders")
-    if params.quote_order_qty:
-        if params.quantity:
-            raise RefusedError(INVALID_PARAMETER, "quantity and quoteOrderQty do not go together")
-        if side != BUY:
-            raise RefusedError(INVALID_PARAMETER, "quoteOrderQty is what is spent: it goes with side BUY only")
-    elif not params.quantity:
-        raise RefusedError(MANDATORY_PARAM, "quantity is missing: a MARKET order needs it, or quoteOrderQty")
-
-
 def _check_client_order_id(text: str, name: str = "clientOrderId") -> None:
     if not is_client_order_id(text):
-        raise RefusedError(INVALID_PARAMETER, f"{name} must be {wire.CLIENT_ORDER_ID_WORDS}")
+        raise RefusedError(INVALID_PARAMETER, f"{name} must be {CLIENT_ORDER_ID_WORDS}")
 
 
 def _check_one_id(
@@ -302,65 +325,3 @@ def _check_one_id(
         _check_client_order_id(client_order_id, client_name)
     elif not order_id:
         raise RefusedError(MANDATORY_PARAM, f"{name} is missing: the order's, or its {client_name}")
-
-
-def _new_quantity(venue: Venue, text: str) -> int:
-    lots = _quantity(venue, text, "newQty")
-    if lots == 0:  # in the command a zero is 'not given'
-        raise RefusedError(
-            CANCEL_REJECTED, "newQty is the new total, and has to be more than was executed", reason="ALREADY_EXECUTED"
-        )
-    return lots
-
-
-def _new_price(venue: Venue, text: str) -> int:
-    ticks = _price(venue, text, "newPrice")
-    if ticks == 0:  # as above
-        raise RefusedError(FILTER_FAILURE, f"newPrice must be {venue.grid.tick_text} or more", reason="PRICE_FILTER")
-    return ticks
-
-
-def _quantity(venue: Venue, text: str, name: str = "quantity") -> int:
-    try:
-        return venue.parse_quantity(text)
-    except NotADecimal:
-        _refuse_number(name)
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION, f"{name} has more than the {venue.grid.base.scale} decimals of {venue.grid.base.name}"
-        ) from None
-    except OffGrid:
-        raise RefusedError(
-            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.lot_text}", reason="LOT_SIZE"
-        ) from None
-
-
-def _price(venue: Venue, text: str, name: str = "price") -> int:
-    try:
-        return venue.parse_price(text)
-    except NotADecimal:
-        _refuse_number(name)
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION, f"{name} has too many decimals; it goes in steps of {venue.grid.tick_text}"
-        ) from None
-    except OffGrid:
-        raise RefusedError(
-            FILTER_FAILURE, f"{name} must be a multiple of {venue.grid.tick_text}", reason="PRICE_FILTER"
-        ) from None
-
-
-def _amount(venue: Venue, text: str) -> int:
-    try:
-        return venue.parse_amount(text)
-    except NotADecimal:
-        _refuse_number("quoteOrderQty")
-    except TooPrecise:
-        raise RefusedError(
-            BAD_PRECISION,
-            f"quoteOrderQty has more than the {venue.grid.quote.scale} decimals of {venue.grid.quote.name}",
-        ) from None
-
-
-def _refuse_number(name: str) -> NoReturn:
-    raise RefusedError(INVALID_PARAMETER, f"{name} must be {wire.NUMBER_WORDS}") from None

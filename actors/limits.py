@@ -25,9 +25,13 @@ class TokenBucket:
         """Take up to `wanted` tokens and return how many there were."""
         self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
         self._updated = now
-        granted = min(wanted, int(self._tokens))
+        granted = max(0, min(wanted, int(self._tokens)))
         self._tokens -= granted
         return granted
+
+    def owe(self, count: int) -> None:
+        """Take tokens whether they are there or not: who comes next waits until they have come in."""
+        self._tokens -= count
 
     def seconds_until_next(self) -> float:
         """From the last `take` on, how long until there is a token."""

@@ -11,10 +11,11 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from actors import wire
-from actors.wire import RefusedError
+from actors.parameters import LogonParams
+from actors.wire import RefusedError, logon_payload
 from book.codes import INVALID_SIGNATURE, INVALID_TIMESTAMP, MANDATORY_PARAM, REJECTED_KEY
 from book.definitions import Key
+from book.terms import TRADE
 
 # How far a client's clock may be ahead of ours: what the engine grants to commands.
 MAX_AHEAD_MS: Final = 1_000
@@ -25,7 +26,7 @@ SIGNATURE_BYTES: Final = 64
 _NOBODY: Final = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29"
 
 
-def check_params(params: wire.LogonParams, now_ms: int, *, unsigned: bool) -> None:
+def check_params(params: LogonParams, now_ms: int, *, unsigned: bool) -> None:
     """Raise RefusedError for what no key could make good; `unsigned` logons are allowed or not."""
     if not params.signature and not unsigned:
         raise RefusedError(MANDATORY_PARAM, "signature is missing: log on with apiKey, timestamp and signature")
@@ -37,18 +38,20 @@ def check_params(params: wire.LogonParams, now_ms: int, *, unsigned: bool) -> No
         )
 
 
-def check_key(params: wire.LogonParams, nonce: str, key: Key | None) -> Key:
+def check_key(params: LogonParams, nonce: str, key: Key | None) -> Key:
     """The key, if it is there and signed this logon; else raises RefusedError."""
     signed = not params.signature or _signed(params, nonce, _NOBODY if key is None else key.public_key)
     if key is None:
         raise RefusedError(REJECTED_KEY, "there is no such key")
     if not signed:
         raise RefusedError(INVALID_SIGNATURE, "the signature is not this key's over apiKey=…&nonce=…&timestamp=…")
+    if params.cancel_on_disconnect and not key.permissions & TRADE:
+        raise RefusedError(REJECTED_KEY, "cancelOnDisconnect is for keys that have permission to trade")
     return key
 
 
-def _signed(params: wire.LogonParams, nonce: str, public_key: str) -> bool:
-    payload = wire.logon_payload(params.api_key, nonce, params.timestamp)
+def _signed(params: LogonParams, nonce: str, public_key: str) -> bool:
+    payload = logon_payload(params.api_key, nonce, params.timestamp)
     try:
         signature = _signature_bytes(params.signature)
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(signature, payload)

@@ -308,7 +308,7 @@ class Sender(Generic[T]):
     def send_nowait(self, item: T) -> None:
         """Put an item in, or raise `Busy` when there is no room."""
         queue = self._queue
-        if len(queue.items) + queue.places >= queue.capacity:
+        if not queue.has_room():
             raise queue.busy()
         queue.put(item)
 
@@ -328,7 +328,7 @@ class Sender(Generic[T]):
     def reserve_nowait(self) -> Place[T]:
         """Take a place, or raise `Busy` when there is no room."""
         queue = self._queue
-        if len(queue.items) + queue.places >= queue.capacity:
+        if not queue.has_room():
             raise queue.busy()
         queue.places += 1
         return Place(queue)

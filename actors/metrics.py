@@ -15,9 +15,9 @@ from attrs.validators import and_, ge, le
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
-from trio.abc import HalfCloseableStream
+from trio.abc import HalfCloseableStream, Listener
 
-from actors.accepting import accept
+from actors.accepting import serve_some
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
@@ -81,7 +81,6 @@ class Metrics:
         self._registry.register(collector)
         self._serving = serving
         self._port = config.port
-        self._connections = 0
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until `stop`.
@@ -92,7 +91,6 @@ class Metrics:
         listeners = await self._network.listen_tcp(self._config.host, self._port)
         address = self._network.address(listeners[0])
         self._port = address.port
-        self._connections = 0
         async with trio.open_nursery() as nursery:
             for listener in listeners:
                 nursery.start_soon(self._accept, listener, nursery)
@@ -101,15 +99,9 @@ class Metrics:
             await stop.wait()
             nursery.cancel_scope.cancel()
 
-    async def _accept(self, listener: trio.abc.Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
+    async def _accept(self, listener: Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
         async with listener:
-            while True:
-                stream = await accept(listener)
-                if self._connections < CONNECTIONS:
-                    self._connections += 1
-                    nursery.start_soon(self._serve, stream)
-                else:
-                    await stream.aclose()
+            await serve_some(listener, self._serve, nursery, most=CONNECTIONS)
 
     async def _serve(self, stream: HalfCloseableStream) -> None:
         try:
@@ -118,8 +110,6 @@ class Metrics:
                     await self._exchange(stream)
         except (OSError, trio.BrokenResourceError, trio.TooSlowError, h11.RemoteProtocolError) as error:
             _log.info("a scrape came to nothing", reason=repr(error))
-        finally:
-            self._connections -= 1
 
     async def _exchange(self, stream: HalfCloseableStream) -> None:
         """One request, one response, then the connection is closed."""

@@ -5,13 +5,18 @@ accepted. `actors.diagnosis` finds the words for the others.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
 from actors import wire
-from actors.diagnosis import DECODER_ERRORS, diagnose
+from actors.diagnosis import DECODER_ERRORS, diagnose, diagnose_order
+from actors.parameters import CancelParams, PlaceParams
+from actors.wire import RefusedError
 
 _decode: Callable[[bytes], wire.Request] = msgspec.json.Decoder(wire.Request).decode
+_decode_place: Callable[[msgspec.Raw], PlaceParams] = msgspec.json.Decoder(PlaceParams).decode
+_decode_cancel: Callable[[msgspec.Raw], CancelParams] = msgspec.json.Decoder(CancelParams).decode
 
 
 def read(line: bytes) -> wire.Request:
@@ -21,6 +26,23 @@ def read(line: bytes) -> wire.Request:
     except DECODER_ERRORS:
         pass
     raise diagnose(line)
+
+
+def read_orders(batch: wire.OrderBatch) -> list[wire.OrderPlace | wire.OrderCancel | RefusedError]:
+    """The orders of a batch as requests without an id, and in the place of a bad one what is wrong with it.
+
+    What has a side and a type is placed, anything else is meant as a cancel. Raises RefusedError where one of them
+    makes the whole line no JSON: the decoder has not looked into them.
+    """
+    return [_read_order(raw) for raw in batch.params.orders]
+
+
+def _read_order(raw: msgspec.Raw) -> wire.OrderPlace | wire.OrderCancel | RefusedError:
+    with suppress(*DECODER_ERRORS):
+        return wire.OrderPlace(params=_decode_place(raw))
+    with suppress(*DECODER_ERRORS):
+        return wire.OrderCancel(params=_decode_cancel(raw))
+    return diagnose_order(bytes(raw))
 
 
 class Lines:

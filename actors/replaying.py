@@ -28,9 +28,7 @@ async def replay_log(
     began_ns = clock.monotonic_ns()
     replay, reader = Replay(engine), LogReader(until=end)
     found = await blocking(segments, disk)
-    total = done = 0
-    for segment in found:
-        total += segment.header.size
+    done, total = 0, sum(segment.header.size for segment in found)
     for segment in found:
         data = await blocking(disk.read, segment.path)
         for frame in reader.frames(segment, data):

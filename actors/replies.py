@@ -1,27 +1,47 @@
 """From what became of a request to the line that says so: integers back to decimals, codes back to names and sentences.
 
 Theory of operation. Each kind of wire request has one maker that knows the shape of its answer. Whatever was not done
-goes one way for all kinds: the engine's `Rejected` names a field, a value and a limit in its own units, and
-`_SENTENCES` has the words for each reason; the other fates are one sentence each. Nothing is encoded here: the session
-encodes all lines of a release in one call.
+goes one way for all kinds: `actors.sentences` has the words for what the engine refuses; the other fates are one
+sentence each. Nothing is encoded here: the session encodes all lines of a release in one call.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from actors import wire
+from actors import results, wire
 from actors.directory import Directory, Venue
 from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
+from actors.parameters import INTERVALS_NS
 from actors.requests import Done, Outcome
+from actors.sentences import sentence
 from actors.wire import Refusal, Reply, refusal
 from book import codes
 from book.decimals import format_units
-from book.events import Event, OrderAccepted, OrderAmended, OrderClosed, OrderReduced, OrderView, Rejected, Trade
+from book.events import (
+    CancelAllAfterSet,
+    Event,
+    OrderAccepted,
+    OrderAmended,
+    OrderClosed,
+    OrderReduced,
+    OrderView,
+    Rejected,
+    Trade,
+)
 from book.market import Grid
-from book.queries import Balance, DepthView, DirectoryView
+from book.queries import (
+    AccountTrade,
+    Balance,
+    Candle,
+    CommissionView,
+    DepthView,
+    DirectoryView,
+    PublicTrade,
+    TickerView,
+)
 from book.terms import (
     MARKET_STATES,
     NEW,
@@ -50,12 +70,21 @@ class Replies:
             wire.OrderCancel: self._canceled,
             wire.OrderAmend: self._amended,
             wire.OrderCancelReplace: self._replaced,
+            wire.OrderTest: _nothing,
             wire.OrderStatus: self._order_status,
-            wire.OpenOrders: self._open_orders,
+            wire.OpenOrders: self._orders,
+            wire.AllOrders: self._orders,
             wire.CancelAll: _canceled_all,
+            wire.CancelAllAfter: _cancel_all_after,
+            wire.MyTrades: self._my_trades,
             wire.AccountStatus: self._account_status,
+            wire.AccountCommission: _commission,
             wire.Depth: self._depth,
+            wire.RecentTrades: self._recent_trades,
+            wire.DayTicker: self._day_ticker,
+            wire.Candles: self._candles,
             wire.ExchangeInfo: self._exchange_info,
+            wire.Logout: _nothing,
         }
 
     def reply(self, request: wire.Request, outcome: Outcome) -> Reply | Refusal:
@@ -71,22 +100,24 @@ class Replies:
     def _placed(self, request: wire.OrderPlace, done: Done) -> Reply:
         return Reply(request.id, 200, self._placement(done, done.events))
 
-    def _placement(self, done: Done, events: list[Event]) -> wire.Placed:
+    def _placement(self, done: Done, events: list[Event]) -> results.Placed:
+        """What became of the new order itself: there may be stops that it triggered, and orders that it met."""
         executed = executed_quote = 0
         status = NEW
-        fills: list[wire.Fill] = []
+        fills: list[results.Fill] = []
         for event in events:
             if type(event) is OrderAccepted:
                 accepted: OrderView = event.order
                 venue = self._venues[accepted.symbol]
             elif type(event) is Trade:
-                executed += event.quantity
-                executed_quote += event.notional
-                status = PARTIALLY_FILLED
-                fills.append(_fill(venue, event))
+                if accepted.order_id in (event.taker_order_id, event.maker_order_id):
+                    executed += event.quantity
+                    executed_quote += event.notional
+                    status = PARTIALLY_FILLED
+                    fills.append(_fill(venue, event, accepted.order_id))
             elif type(event) is OrderClosed and event.order.order_id == accepted.order_id:
                 status = event.order.status
-        return wire.Placed(
+        return results.Placed(
             accepted.order_id,
             accepted.client_order_id,
             accepted.symbol,
@@ -106,13 +137,13 @@ class Replies:
         closed, *entered = done.events
         if type(closed) is not OrderClosed:
             raise AssertionError(f"an order was replaced, and first came {closed!r}")
-        return Reply(request.id, 200, wire.Replaced(self._order(closed.order), self._placement(done, entered)))
+        return Reply(request.id, 200, results.Replaced(self._order(closed.order), self._placement(done, entered)))
 
     def _amended(self, request: wire.OrderAmend, done: Done) -> Reply:
         for event in done.events:
             if type(event) is OrderAmended:
                 order: OrderView = event.order
-            elif type(event) is Trade:
+            elif type(event) is Trade and order.order_id in (event.taker_order_id, event.maker_order_id):
                 order = replace(
                     order,
                     executed=order.executed + event.quantity,
@@ -126,20 +157,23 @@ class Replies:
     def _order_status(self, request: wire.OrderStatus, order: OrderView) -> Reply:
         return Reply(request.id, 200, self._order(order))
 
-    def _open_orders(self, request: wire.OpenOrders, orders: list[OrderView]) -> Reply:
-        return Reply(request.id, 200, wire.Orders([self._order(order) for order in orders]))
+    def _orders(self, request: wire.OpenOrders | wire.AllOrders, orders: list[OrderView]) -> Reply:
+        return Reply(request.id, 200, results.Orders([self._order(order) for order in orders]))
 
-    def _order(self, order: OrderView) -> wire.Order:
+    def _order(self, order: OrderView) -> results.Order:
         venue = self._venues[order.symbol]
-        return wire.Order(
+        return results.Order(
             order.order_id,
             order.client_order_id,
             order.symbol,
             SIDES[order.side],
             ORDER_TYPES[order.type],
             TIMES_IN_FORCE[order.time_in_force],
+            order.expire_time or UNSET,
             venue.format_price(order.price),
+            venue.format_price(order.stop_price) if order.stop_price else UNSET,
             venue.format_quantity(order.quantity),
+            venue.format_quantity(order.display_quantity) if order.display_quantity else UNSET,
             venue.format_quantity(order.executed),
             venue.format_amount(order.executed_quote),
             ORDER_STATES[order.status],
@@ -149,63 +183,142 @@ class Replies:
 
     # ------------------------------------------------------------------------------------------------ accounts, markets
 
+    def _my_trades(self, request: wire.MyTrades, trades: list[AccountTrade]) -> Reply:
+        return Reply(request.id, 200, results.AccountTrades([self._my_trade(trade) for trade in trades]))
+
+    def _my_trade(self, trade: AccountTrade) -> results.AccountTradeInfo:
+        venue = self._venues[trade.symbol]
+        return results.AccountTradeInfo(
+            trade.trade_id,
+            trade.order_id,
+            trade.client_order_id,
+            trade.symbol,
+            SIDES[trade.side],
+            venue.format_price(trade.price),
+            venue.format_quantity(trade.quantity),
+            venue.format_amount(trade.notional),
+            venue.format_amount(trade.fee),
+            venue.grid.quote.name,
+            trade.maker,
+            trade.time_ns // _NS_PER_MS,
+        )
+
     def _account_status(self, request: wire.AccountStatus, balances: list[Balance]) -> Reply:
         rows = [
-            wire.BalanceInfo(balance.asset, format_units(balance.available, scale), format_units(balance.held, scale))
+            results.BalanceInfo(
+                balance.asset, format_units(balance.available, scale), format_units(balance.held, scale)
+            )
             for balance, scale in ((balance, self._assets[balance.asset].scale) for balance in balances)
         ]
-        return Reply(request.id, 200, wire.Account(rows))
+        return Reply(request.id, 200, results.Account(rows))
 
     def _depth(self, request: wire.Depth, view: DepthView) -> Reply:
         venue = self._venues[view.symbol]
         price, quantity = venue.format_price, venue.format_quantity
         bids = [(price(ticks), quantity(lots)) for ticks, lots in view.bids]
         asks = [(price(ticks), quantity(lots)) for ticks, lots in view.asks]
-        return Reply(request.id, 200, wire.Levels(view.symbol, view.seq, bids, asks))
+        return Reply(request.id, 200, results.Levels(view.symbol, view.seq, bids, asks))
+
+    def _recent_trades(self, request: wire.RecentTrades, trades: list[PublicTrade]) -> Reply:
+        venue = self._venues[request.params.symbol]
+        rows = [
+            results.TradeInfo(
+                trade.trade_id,
+                venue.format_price(trade.price),
+                venue.format_quantity(trade.quantity),
+                SIDES[trade.taker_side],
+                trade.time_ns // _NS_PER_MS,
+            )
+            for trade in trades
+        ]
+        return Reply(request.id, 200, results.Trades(rows))
+
+    def _day_ticker(self, request: wire.DayTicker, day: TickerView) -> Reply:
+        venue = self._venues[day.symbol]
+        ticker = results.DayTicker(
+            day.symbol,
+            venue.format_price(day.open),
+            venue.format_price(day.high),
+            venue.format_price(day.low),
+            venue.format_price(day.last),
+            venue.format_quantity(day.volume),
+            venue.format_amount(day.quote_volume),
+            day.count,
+            day.open_ns // _NS_PER_MS,
+            day.close_ns // _NS_PER_MS,
+        )
+        return Reply(request.id, 200, ticker)
+
+    def _candles(self, request: wire.Candles, candles: list[Candle]) -> Reply:
+        venue = self._venues[request.params.symbol]
+        price = venue.format_price
+        last_ns = INTERVALS_NS[request.params.interval] - 1
+        rows: list[results.Kline] = [
+            (
+                candle.open_ns // _NS_PER_MS,
+                price(candle.open),
+                price(candle.high),
+                price(candle.low),
+                price(candle.close),
+                venue.format_quantity(candle.volume),
+                (candle.open_ns + last_ns) // _NS_PER_MS,
+            )
+            for candle in candles
+        ]
+        return Reply(request.id, 200, results.Klines(rows))
 
     def _exchange_info(self, request: wire.ExchangeInfo, view: DirectoryView) -> Reply:
-        assets = [wire.AssetInfo(asset.name, asset.scale) for asset in view.assets]
+        assets = [results.AssetInfo(asset.name, asset.scale) for asset in view.assets]
         symbols = [_symbol(self._venues[status.market.symbol].grid, status.state) for status in view.markets]
-        return Reply(request.id, 200, wire.Exchange(assets, symbols))
+        return Reply(request.id, 200, results.Exchange(assets, symbols))
 
     # ------------------------------------------------------------------------------------------------------ rejections
 
     def _rejected(self, request: wire.Request, rejected: Rejected) -> Refusal:
         venue = self._venues.get(getattr(request.params, "symbol", ""))
-        sentence = _SENTENCES.get(rejected.reason) or _SENTENCES.get(codes.CODE_NAMES[rejected.code], "refused")
-        units = _units(None if venue is None else venue.grid, rejected, request)
         return refusal(
             request.id,
             rejected.code,
-            sentence.format(
-                field=_WIRE_NAMES.get(rejected.field, rejected.field),
-                value=units(rejected.value),
-                limit=units(rejected.limit),
-                side="above" if rejected.value > rejected.limit else "below",
-                ref=rejected.ref,
-            ),
+            sentence(rejected, request.params, None if venue is None else venue.grid),
             reason=rejected.reason or UNSET,
             order_id=rejected.ref if rejected.reason == "DUPLICATE_CLIENT_ORDER_ID" else UNSET,
         )
 
 
-def _fill(venue: Venue, trade: Trade) -> wire.Fill:
-    return wire.Fill(
+def _fill(venue: Venue, trade: Trade, order_id: int) -> results.Fill:
+    return results.Fill(
         venue.format_price(trade.price),
         venue.format_quantity(trade.quantity),
-        venue.format_amount(trade.taker_fee),
+        venue.format_amount(trade.taker_fee if trade.taker_order_id == order_id else trade.maker_fee),
         venue.grid.quote.name,
         trade.trade_id,
     )
 
 
+def _nothing(request: wire.OrderTest | wire.Logout, _outcome: Outcome) -> Reply:
+    return Reply(request.id, 200, results.Nothing())
+
+
 def _canceled_all(request: wire.CancelAll, done: Done) -> Reply:
-    return Reply(request.id, 200, wire.CanceledAll(sum(type(event) is OrderClosed for event in done.events)))
+    return Reply(request.id, 200, results.CanceledAll(sum(type(event) is OrderClosed for event in done.events)))
 
 
-def _symbol(grid: Grid, state: int) -> wire.SymbolInfo:
+def _cancel_all_after(request: wire.CancelAllAfter, done: Done) -> Reply:
+    (due_ns,) = [event.due_ns for event in done.events if type(event) is CancelAllAfterSet]
+    return Reply(request.id, 200, results.CancelAllAfterSet(request.params.timeout_ms, due_ns // _NS_PER_MS))
+
+
+def _commission(request: wire.AccountCommission, view: CommissionView) -> Reply:
+    return Reply(request.id, 200, results.Commission(view.symbol, _fraction(view.maker_fee), _fraction(view.taker_fee)))
+
+
+def _fraction(parts_per_million: int) -> str:
+    return format_units(parts_per_million, _PPM_DECIMALS)
+
+
+def _symbol(grid: Grid, state: int) -> results.SymbolInfo:
     market = grid.market
-    return wire.SymbolInfo(
+    return results.SymbolInfo(
         market.symbol,
         MARKET_STATES[state],
         market.base,
@@ -216,72 +329,16 @@ def _symbol(grid: Grid, state: int) -> wire.SymbolInfo:
         grid.format_quantity(market.max_quantity),
         grid.min_notional_text,
         market.max_open_orders,
-        format_units(market.maker_fee, _PPM_DECIMALS),
-        format_units(market.taker_fee, _PPM_DECIMALS),
+        _fraction(market.maker_fee),
+        _fraction(market.taker_fee),
         SELF_TRADE_MODES[market.self_trade],
+        grid.format_price(market.reference_price) if market.reference_price else UNSET,
+        _fraction(market.band),
+        market.halt_ms,
     )
 
 
-# ------------------------------------------------------------------------------------------------ words for what failed
-
-_WIRE_NAMES: Final = {
-    "client_order_id": "clientOrderId",
-    "new_price": "newPrice",
-    "new_quantity": "newQty",
-    "order_id": "orderId",
-    "post_only": "postOnly",
-    "quote_quantity": "quoteOrderQty",
-    "recv_window": "recvWindow",
-    "self_trade": "selfTradePreventionMode",
-    "time_in_force": "timeInForce",
-}
-
-# By the reason, or by the code's name where there is no reason or none of these.
-_SENTENCES: Final = {
-    "PRICE_FILTER": "{field} {value} is {side} the market's limit of {limit}",
-    "LOT_SIZE": "{field} {value} is {side} the market's limit of {limit}",
-    "MIN_NOTIONAL": "{field} {value} is below the market's smallest of {limit}",
-    "MAX_ORDERS": "{value} orders are open in this market, and {limit} may be",
-    "OVERFLOW": "{field} {value} is more than can be handled, which is {limit}",
-    "INSUFFICIENT_BALANCE": "the order needs {value}, and {limit} are free",
-    "DUPLICATE_CLIENT_ORDER_ID": "order {ref} has this clientOrderId already",
-    "WOULD_TAKE": "a postOnly order at {value} would take from the order at {limit}",
-    "NO_LIQUIDITY": "there is nobody to trade with",
-    "FOK_UNFILLABLE": "only {limit} of {value} would be filled at once",
-    "ALREADY_EXECUTED": "newQty {value} is the new total, and {limit} were executed already",
-    "MARKET_CLOSED": "the market does not take this order now",
-    "ACCOUNT_FROZEN": "the account is frozen",
-    "UNKNOWN_KEY": "there is no such key",
-    "NO_PERMISSION": "this key may not do that",
-    "BAD_SYMBOL": "there is no such symbol; exchangeInfo lists them",
-    "INVALID_TIMESTAMP": "timestamp {value} is not within {limit} ms of the exchange's time",
-    "INVALID_PARAMETER": "{field} {value} is not valid here",
-    "FILTER_FAILURE": "{field} {value} is {side} the market's limit of {limit}",
-    "CANCEL_REJECTED": "there is no such open order",
-    "NO_SUCH_ORDER": "there is no such order",
-    "UNAUTHORIZED": "there is no such account",
-    "REJECTED_KEY": "this key may not do that",
-}
-
-
-def _units(grid: Grid | None, rejected: Rejected, request: wire.Request) -> Callable[[int], str]:
-    """How the value and the limit of a rejection are written."""
-    if grid is None:
-        return str
-    if rejected.reason == "INSUFFICIENT_BALANCE":
-        buys = rejected.field == "quote" or getattr(request.params, "side", "") == "BUY"
-        asset = grid.quote if buys else grid.base
-        return lambda units: f"{format_units(units, asset.scale)} {asset.name}"
-    by_field: Mapping[str, Callable[[int], str]] = {
-        "price": grid.format_price,
-        "new_price": grid.format_price,
-        "quantity": grid.format_quantity,
-        "new_quantity": grid.format_quantity,
-        "quote_quantity": grid.format_amount,
-        "notional": grid.format_amount,
-    }
-    return by_field.get(rejected.field, str)
-
+# ------------------------------------------------------------------------------------------------- what was not done
 
 # By type: the code, and the words.
 _FATES: Final[dict[type, tuple[int, str]]] = {

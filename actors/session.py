@@ -10,7 +10,10 @@ more for what has long answers; beyond that the reader stops reading, and TCP ma
 mailbox is full the reader waits likewise, and past a deadline answers 'busy'. And a client that does not read its
 answers is cut off at a deadline.
 
-A logon decides how what follows is understood, so the reader waits for its outcome before it decodes on.
+A logon or logout decides how what follows is understood, so the reader waits for its outcome before it decodes on.
+
+A client may want its orders cancelled when the connection ends. Matching arms the session for that before the logon is
+answered, and from the moment it might be armed the end of this task, however it comes, reports the session as lost.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,18 +29,19 @@ from msgspec import UNSET, UnsetType
 from structlog.typing import FilteringBoundLogger
 from trio.abc import HalfCloseableStream
 
-from actors import logon, wire
+from actors import logon, results, wire
 from actors.directory import Venue
 from actors.intake import Identity, Intake
 from actors.limits import TokenBucket
 from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
-from actors.reading import Lines, read
+from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
-from actors.requests import Batch, Outcome, Request
-from actors.turns import Turn, Turns
+from actors.requests import Batch, Done, Outcome, Request
+from actors.turns import Group, Turn, Turns
 from actors.wire import Line, Refusal, RefusedError, Reply, refusal
 from actors.world import Clock, Entropy, Peer
 from book.codes import INVALID_JSON, REJECTED_KEY, TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS, UNAUTHORIZED
+from book.commands import ArmSession, LoseSession
 from book.definitions import Key
 from book.queries import Logon
 from book.terms import PERMISSIONS
@@ -119,6 +123,7 @@ class Session:
         replies: Makes answers.
         clock: For the times that clients see.
         entropy: For the nonce.
+        lost: Told this session's number when it is over and its orders are to be cancelled.
         limits: What this client may do.
         unsigned_logon: Whether the name of a key is enough to log on.
     """
@@ -134,6 +139,7 @@ class Session:
         replies: Replies,
         clock: Clock,
         entropy: Entropy,
+        lost: Callable[[int], None],
         limits: SessionLimits,
         unsigned_logon: bool,
     ) -> None:
@@ -144,6 +150,7 @@ class Session:
         self._venues = venues
         self._replies = replies
         self._clock = clock
+        self._lost = lost
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -154,11 +161,11 @@ class Session:
         self._intake = Intake(venues, None)
         self._logged_on = False
         self._failed_logons = 0
+        self._armed = False  # or possibly so
         self._answerers: dict[type, Callable[[Any], Reply]] = {
             wire.Ping: self._pong,
             wire.Time: self._time,
             wire.SessionStatus: self._status,
-            wire.Logout: self._log_out,
         }
 
         # What it may do.
@@ -186,9 +193,13 @@ class Session:
         with self._scope:
             async with self._stream:
                 self._append(wire.Hello(wire.VERSION, self._nonce, self._connected_since))
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    await self._read()
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._write)
+                        await self._read()
+                finally:
+                    if self._armed:
+                        self._lost(self.number)
                 if self._stopping or self._expelled:
                     await self._linger()
 
@@ -280,16 +291,16 @@ class Session:
                 self._room = trio.Event()
                 await self._room.wait()
             turn = Turn(min(room, TURN_WEIGHT))
-            logon_request = fill(turn, lines)
+            request = fill(turn, lines)
             if turn.slots:
                 await self._submit(turn)
-            if logon_request is not None:
-                await self._log_on(logon_request)
+            if request is not None:
+                await self._change_speaker(request)
             elif turn.weight < turn.limit:
                 return  # the lines ended before it was full
 
-    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> wire.Logon | None:
-        """Fill the turn, until it is full, or until a logon comes, which is returned instead."""
+    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ChangeOfSpeaker | None":
+        """Fill the turn, until it is full, or until a logon or logout comes, which is returned instead."""
         makers = self._intake.makers
         slots, requests = turn.slots, turn.requests
         for line in lines:
@@ -301,17 +312,39 @@ class Session:
                 if maker is not None:
                     requests.append(maker(request))
                     slots.append(request)
-                elif type(request) is wire.Logon:
+                elif isinstance(request, _ChangeOfSpeaker):
                     return request
+                elif type(request) is wire.OrderBatch:
+                    self._gather(turn, request)
                 else:
                     slots.append(self._answerers[type(request)](request))
                 turn.weight += request.weight
             except RefusedError as error:
                 slots.append(_refusal(error.request_id if request_id is UNSET else request_id, error))
-                turn.weight += _refused_weight(line)
+                turn.weight += _refused_weight(len(line))
             if turn.weight >= turn.limit:
                 break
         return None
+
+    def _gather(self, turn: Turn, batch: wire.OrderBatch) -> None:
+        """Put the orders of a batch into the turn: asked one by one, answered together."""
+        orders = read_orders(batch)
+        parts = [self._part(turn, order, len(raw)) for order, raw in zip(orders, batch.params.orders, strict=True)]
+        turn.slots.append(Group(batch.id, parts))
+        self._bucket.owe(len(parts) - 1)  # the line has paid for one
+
+    def _part(
+        self, turn: Turn, order: wire.OrderPlace | wire.OrderCancel | RefusedError, size: int
+    ) -> wire.Request | Refusal:
+        try:
+            if isinstance(order, RefusedError):
+                raise order
+            turn.requests.append(self._intake.makers[type(order)](order))
+        except RefusedError as error:
+            turn.weight += _refused_weight(size)
+            return _refusal(UNSET, error)
+        turn.weight += order.weight
+        return order
 
     def _turn_away(self, turn: Turn, lines: Iterator[bytes]) -> None:
         """Fill the turn with refusals, for lines beyond the rate."""
@@ -323,7 +356,7 @@ class Session:
             except RefusedError as error:
                 request_id = error.request_id
             turn.slots.append(refusal(request_id, TOO_MANY_REQUESTS, message, retry_after=wait_ms))
-            turn.weight += _refused_weight(line)
+            turn.weight += _refused_weight(len(line))
             if turn.weight >= turn.limit:
                 break
 
@@ -357,33 +390,30 @@ class Session:
     # ------------------------------------------------------------------------------------------------ what needs nobody
 
     def _pong(self, request: wire.Ping) -> Reply:
-        return Reply(request.id, 200, wire.Nothing())
+        return Reply(request.id, 200, results.Nothing())
 
     def _time(self, request: wire.Time) -> Reply:
-        return Reply(request.id, 200, wire.ServerTime(self._now_ms()))
+        return Reply(request.id, 200, results.ServerTime(self._now_ms()))
 
     def _status(self, request: wire.SessionStatus | wire.Logon) -> Reply:
         who = self._identity
         if who is None:
             raise RefusedError(UNAUTHORIZED, "nobody is logged on")
         permissions = [name for bit, name in PERMISSIONS.items() if who.permissions & bit]
-        return Reply(request.id, 200, wire.LoggedOn(who.account, permissions, who.since_ms))
-
-    def _log_out(self, request: wire.Logout) -> Reply:
-        if self._identity is None:
-            raise RefusedError(UNAUTHORIZED, "nobody is logged on")
-        self._speak_as(None)
-        return Reply(request.id, 200, wire.Nothing())
+        return Reply(request.id, 200, results.LoggedOn(who.account, permissions, who.since_ms, self._armed))
 
     def _now_ms(self) -> int:
         return self._clock.wall_ns() // _NS_PER_MS
 
-    # ------------------------------------------------------------------------------------------------------- logging on
+    # ----------------------------------------------------------------------------------------------- logging on and off
 
-    async def _log_on(self, request: wire.Logon) -> None:
-        """Answer a logon, while everything behind it waits."""
-        self._append(await self._logon_answer(request))
-        await trio.lowlevel.checkpoint()  # a logon that is refused out of hand has not waited for anything
+    async def _change_speaker(self, request: "_ChangeOfSpeaker") -> None:
+        """Answer a logon or a logout, while everything behind it waits."""
+        if isinstance(request, wire.Logon):
+            self._append(await self._logon_answer(request))
+        else:
+            self._append(await self._logout_answer(request))
+        await trio.lowlevel.checkpoint()  # what is refused out of hand has not waited for anything
         if self._failed_logons >= MAX_FAILED_LOGONS:
             self._expel(REJECTED_KEY, "too many logons failed")
 
@@ -393,19 +423,42 @@ class Session:
             return refusal(request.id, REJECTED_KEY, "one logon per connection: open another one")
         try:
             logon.check_params(params, self._now_ms(), unsigned=self._unsigned_logon)
-            outcome = await self._ask_for_key(params.api_key)
+            outcome = await self._ask(Logon(params.api_key))
             if isinstance(outcome, NotDone | OutcomeUnknown):
                 return self._replies.reply(request, outcome)
             key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None)
         except RefusedError as error:
             self._failed_logons += 1
             return _refusal(request.id, error)
+        if params.cancel_on_disconnect:
+            outcome = await self._arm(key)
+            if not isinstance(outcome, Done):
+                return self._replies.reply(request, outcome)
         self._logged_on = True
         self._speak_as(Identity(key.account, key.key, self.number, key.permissions, self._now_ms()))
         return self._status(request)
 
-    async def _ask_for_key(self, name: str) -> Outcome:
-        batch = Batch([Logon(name)])
+    async def _arm(self, key: Key) -> Outcome:
+        """Have the orders of this session cancelled when it is lost."""
+        self._armed = True  # from here on it may be so, whatever becomes of us
+        outcome = await self._ask(ArmSession(key.account, key.key, self.number))
+        self._armed = isinstance(outcome, Done | OutcomeUnknown)
+        return outcome
+
+    async def _logout_answer(self, request: wire.Logout) -> Reply | Refusal:
+        if self._identity is None:
+            return refusal(request.id, UNAUTHORIZED, "nobody is logged on")
+        if self._armed:
+            outcome = await self._ask(LoseSession(self.number))
+            if isinstance(outcome, NotDone | OutcomeUnknown):
+                return self._replies.reply(request, outcome)
+            self._armed = False
+        self._speak_as(None)
+        return Reply(request.id, 200, results.Nothing())
+
+    async def _ask(self, request: Request) -> Outcome:
+        """Ask matching one thing, and wait."""
+        batch = Batch([request])
         await self._hand_on(batch)
         try:
             # No deadline: a batch that matching has is settled, by its next incarnation if need be.
@@ -452,12 +505,14 @@ class Session:
         return False
 
 
-_Fill = Callable[[Turn, Iterator[bytes]], wire.Logon | None]
+_ChangeOfSpeaker = wire.Logon | wire.Logout
+
+_Fill = Callable[[Turn, Iterator[bytes]], _ChangeOfSpeaker | None]
 
 
-def _refused_weight(line: bytes) -> int:
+def _refused_weight(size: int) -> int:
     """Bad lines take longer than good ones, and long ones more so: the others shall not wait for many at once."""
-    return 4 + len(line) // 128
+    return 4 + size // 128
 
 
 def _refusal(request_id: int | str | UnsetType, error: RefusedError) -> Refusal:

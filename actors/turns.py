@@ -1,7 +1,7 @@
 """What a connection has under way: its turns, in the order they were asked, and how much that is.
 
 A turn is a run of consecutive lines: those that matching has to see, as one batch, and the others, answered already.
-Turns leave in the order they came, once they are settled, so answers do too.
+A line that asks several things is a group. Turns leave in the order they came, once settled, so answers do too.
 """
 
 from collections import deque
@@ -9,12 +9,31 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Final
 
+from attrs import frozen
+from msgspec import UnsetType
+
 from actors import wire
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.requests import Batch, Outcome, Request
-from actors.wire import Line, Refusal, Reply
+from actors.wire import Line, Refusal, Reply, Several
 
 _LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello})
+
+MakeReply = Callable[[wire.Request, Outcome], Reply | Refusal]
+
+
+@frozen
+class Group:
+    """A line that asks several things, each answered by itself: one answer that holds all of theirs."""
+
+    id: int | str | UnsetType
+    parts: list[wire.Request | Refusal]
+    """In order: what is wrong with it, or the request whose outcome the batch will have."""
+
+    def line(self, reply: MakeReply, outcomes: Iterator[Outcome]) -> Reply:
+        """The answer, of as many outcomes as it has requests."""
+        answers = [part if isinstance(part, Refusal) else reply(part, next(outcomes)) for part in self.parts]
+        return Reply(self.id, 200, Several(answers))
 
 
 class Turn:
@@ -27,10 +46,10 @@ class Turn:
     __slots__ = ("batch", "limit", "requests", "slots", "weight")
 
     def __init__(self, limit: int = 1) -> None:
-        self.slots: list[wire.Request | Line] = []
-        """For each line, in order: its answer, or the request whose outcome the batch will have."""
+        self.slots: list[wire.Request | Line | Group] = []
+        """For each line, in order: its answer, or the request whose outcome the batch will have, or several."""
         self.requests: list[Request] = []
-        """What matching is asked: for each request in `slots`, in the same order."""
+        """What matching is asked: for each request in `slots` and their groups, in the same order."""
         self.batch: Batch | None = None
         self.weight = 0
         self.limit = limit
@@ -40,13 +59,18 @@ class Turn:
         """All answers can be given."""
         return self.batch is None or self.batch.settled
 
-    def lines(self, reply: Callable[[wire.Request, Outcome], Reply | Refusal]) -> list[Line]:
+    def lines(self, reply: MakeReply) -> list[Line]:
         """All answers, in order, once `settled`."""
         outcomes = self._outcomes()
-        return [
-            slot if type(slot) in _LINES else reply(slot, next(outcomes))  # type: ignore[arg-type, misc]  # the set says it
-            for slot in self.slots
-        ]
+        lines: list[Line] = []
+        for slot in self.slots:
+            if type(slot) in _LINES:
+                lines.append(slot)  # type: ignore[arg-type]  # the set says it
+            elif isinstance(slot, Group):
+                lines.append(slot.line(reply, outcomes))
+            else:
+                lines.append(reply(slot, next(outcomes)))  # type: ignore[arg-type]  # as above
+        return lines
 
     def _outcomes(self) -> Iterator[Outcome]:
         if self.batch is None:

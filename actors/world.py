@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, TypeVarTuple
+from typing import Final, NamedTuple, Protocol, TypeVar, TypeVarTuple
 
 import trio
 from trio.abc import HalfCloseableStream, Listener
@@ -23,7 +23,7 @@ Ts = TypeVarTuple("Ts")
 Entropy = Callable[[int], bytes]
 
 # A socket file that nobody serves answers at once; one whose server hangs must not hold up the start.
-PROBE_SECONDS = 1.0
+PROBE_SECONDS: Final = 1.0
 
 
 class CannotListen(Exception):  # noqa: N818 - names what happened, in a sentence for the operator

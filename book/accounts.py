@@ -3,14 +3,17 @@
 from book.client_order_ids import ClientOrderIds
 from book.definitions import Account
 from book.events import OrderView
-from book.history import FinishedOrders
-from book.image import AccountImage
+from book.history import ACCOUNT_TRADES, FinishedOrders, Latest
+from book.image import AccountImage, TradeImage
 
 
 class AccountState:
     """An account and its memories."""
 
-    __slots__ = ("cancel_all_due_ns", "client_order_ids", "definition", "finished_orders", "frozen", "number", "tier")
+    __slots__ = (
+        *("cancel_all_due_ns", "client_order_ids", "definition", "finished_orders", "frozen", "number", "tier"),
+        "trades",
+    )
 
     def __init__(self, definition: Account) -> None:
         self.definition = definition
@@ -18,6 +21,7 @@ class AccountState:
         self.tier: int = 0  # of fees; 0: none
         self.client_order_ids = ClientOrderIds()
         self.finished_orders = FinishedOrders()
+        self.trades: Latest[TradeImage] = Latest(ACCOUNT_TRADES)
         self.frozen: bool = False
         self.cancel_all_due_ns: int = 0  # when its open orders are cancelled, if nothing is heard of it; 0: never
 
@@ -32,9 +36,10 @@ class AccountState:
             self.definition,
             self.cancel_all_due_ns,
             self.client_order_ids.finished(),
-            self.finished_orders.views(),
+            self.finished_orders.all(),
             self.tier,
             self.frozen,
+            self.trades.all(),
         )
 
     def restore(self, image: AccountImage) -> None:
@@ -45,5 +50,7 @@ class AccountState:
             self.client_order_ids.finish(client_order_id)
         for view in image.finished_orders:
             self.finished_orders.add(view)
+        for trade in image.trades:
+            self.trades.add(trade)
         self.tier = image.tier
         self.frozen = image.frozen

@@ -6,6 +6,9 @@ Called by tests after every step, by a load, and by whoever doubts. Each rule ra
 from collections.abc import Collection, Iterable
 
 from book.accounts import AccountState
+from book.events import Trade
+from book.history import ACCOUNT_TRADES, CLOSED_CANDLES, MARKET_TRADES, MINUTE_NS
+from book.image import TradeImage
 from book.live_market import NS_PER_MS, LiveMarket
 from book.order_book import BookSide
 from book.orders import Order
@@ -41,6 +44,7 @@ def check_state(state: State) -> None:
         open_orders += sum(len(trader.open_orders) for trader in market.traders.values())
     if open_orders != len(state.orders):
         raise AssertionError(f"{len(state.orders)} orders are known, {open_orders} are open")
+    check_trades(state)
     check_accounts(state.accounts.values(), state.orders.values(), state.last_order_id)
     check_timers(state)
     for session, account in state.armed_sessions.items():
@@ -197,6 +201,77 @@ def _check_waiting(market: LiveMarket, order: Order) -> None:
         raise AssertionError(f"{name} is bound at {order.bound}, its worst price is {worst}")
 
 
+def check_trades(state: State) -> None:
+    """What is remembered of trades is possible and complete, and markets and accounts remember the same."""
+    remembered: dict[tuple[str, int], TradeImage] = {}
+    for market in state.markets.values():
+        trades = market.trades.all()
+        first = market.last_trade_id + 1 - min(market.last_trade_id, MARKET_TRADES)
+        if [trade.trade.trade_id for trade in trades] != list(range(first, market.last_trade_id + 1)):
+            raise AssertionError(f"{market.definition.symbol} does not remember its last trades")
+        _check_in_time(trades, state.last_time_ns)
+        _check_candles(market, state.last_time_ns)
+        for trade in trades:
+            _check_trade(market, trade.trade, state.last_order_id)
+            remembered[market.definition.symbol, trade.trade.trade_id] = trade
+    known: set[tuple[int, str, int]] = set()
+    for account in state.accounts.values():
+        _check_account_trades(state, account, remembered)
+        known |= {(account.number, trade.trade.symbol, trade.trade.trade_id) for trade in account.trades.all()}
+    for (symbol, number), trade in remembered.items():
+        for party in (trade.trade.maker_account, trade.trade.taker_account):
+            if (party, symbol, number) not in known:
+                owner = state.accounts.get(party)
+                if owner is None or len(owner.trades.all()) < ACCOUNT_TRADES:
+                    raise AssertionError(f"account {party} does not remember trade {number} in {symbol}")
+
+
+def _check_in_time(trades: list[TradeImage], last_time_ns: int) -> None:
+    times = [trade.time_ns for trade in trades]
+    if times != sorted(times) or (times and times[-1] > last_time_ns):
+        raise AssertionError(f"trades are remembered at {times}")
+
+
+def _check_trade(market: LiveMarket, trade: Trade, last_order_id: int) -> None:
+    name = f"trade {trade.trade_id} of {market.definition.symbol}"
+    if trade.symbol != market.definition.symbol or not BUY <= trade.taker_side <= SELL:
+        raise AssertionError(f"{name} was to {trade.taker_side} in {trade.symbol}")
+    if trade.price < 1 or trade.quantity < 1 or trade.notional != trade.price * trade.quantity * market.tick_value:
+        raise AssertionError(f"{name} was of {trade.quantity} lots at {trade.price} for {trade.notional}")
+    if not 0 <= trade.taker_fee <= trade.notional or not -trade.taker_fee <= trade.maker_fee <= trade.notional:
+        raise AssertionError(f"{name} cost its maker {trade.maker_fee} and its taker {trade.taker_fee}")
+    orders = {trade.maker_order_id, trade.taker_order_id}
+    if len(orders) != 2 or not 0 < min(orders) <= max(orders) <= last_order_id:
+        raise AssertionError(f"{name} was of the orders {orders}")
+
+
+def _check_candles(market: LiveMarket, last_time_ns: int) -> None:
+    market.candles.check()
+    minutes = market.candles.of(MINUTE_NS)
+    if (minutes[-1].close if minutes else 0) != market.last_price:
+        raise AssertionError(f"the last candle of {market.definition.symbol} does not close at {market.last_price}")
+    if minutes and minutes[-1].open_ns > last_time_ns:
+        raise AssertionError(f"the last candle of {market.definition.symbol} is in the future")
+    counted = sum(candle.count for candle in minutes)
+    if counted > market.last_trade_id or (counted < market.last_trade_id and len(minutes) <= CLOSED_CANDLES):
+        raise AssertionError(f"{counted} trades are in candles, there were {market.last_trade_id}")
+
+
+def _check_account_trades(state: State, account: AccountState, remembered: dict[tuple[str, int], TradeImage]) -> None:
+    trades = account.trades.all()
+    _check_in_time(trades, state.last_time_ns)
+    last: dict[str, int] = {}
+    for trade in trades:
+        symbol, number = trade.trade.symbol, trade.trade.trade_id
+        if account.number not in (trade.trade.maker_account, trade.trade.taker_account):
+            raise AssertionError(f"account {account.number} remembers trade {number} of others in {symbol}")
+        if not last.get(symbol, 0) < number <= state.markets[symbol].last_trade_id:
+            raise AssertionError(f"account {account.number} remembers trade {number} in {symbol} out of order")
+        if remembered.get((symbol, number), trade) != trade:
+            raise AssertionError(f"account {account.number} remembers trade {number} in {symbol} otherwise")
+        last[symbol] = number
+
+
 def check_accounts(accounts: Collection[AccountState], orders: Iterable[Order], last_order_id: int) -> None:
     """What is remembered of each account agrees with its open orders, and keeps its bounds."""
     live: dict[int, dict[str, int]] = {}
@@ -211,7 +286,7 @@ def check_accounts(accounts: Collection[AccountState], orders: Iterable[Order], 
         mine[order.client_order_id] = order.order_id
     for account in accounts:
         account.client_order_ids.check(live[account.number])
-        views = account.finished_orders.views()
+        views = account.finished_orders.all()
         if len({view.order_id for view in views}) != len(views):
             raise AssertionError(f"account {account.number} remembers that an order finished twice")
         for view in views:

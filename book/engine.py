@@ -53,7 +53,16 @@ from book.leaving import (
 )
 from book.ledger import LedgerError
 from book.orders import Order
-from book.plain import CancelFields, PlaceFields, cancel_fields, check_command, check_query, place_fields
+from book.plain import (
+    AmendFields,
+    CancelFields,
+    PlaceFields,
+    amend_fields,
+    cancel_fields,
+    check_command,
+    check_query,
+    place_fields,
+)
 from book.queries import Acceptable, Answer, JudgeOrder, Query
 from book.refusals import UNKNOWN_ORDER, UNKNOWN_SYMBOL
 from book.settings import carry_out
@@ -90,7 +99,7 @@ class Engine:
         state = self.state
         if not state.last_seq < seq <= MAX_INT:
             raise ValueError(f"sequence {seq} after {state.last_seq}")
-        if not state.last_time_ns <= time_ns <= MAX_INT:
+        if not state.last_time_ns <= time_ns < MAX_INT:  # something may fall due later, and that is a time too
             raise ValueError(f"time {time_ns} ns after {state.last_time_ns} ns")
         if type(command) is not Tick and 0 < state.timers.next_ns <= time_ns:
             raise ValueError(f"what is due at {state.timers.next_ns} ns falls due by a Tick, before {time_ns} ns")
@@ -99,6 +108,8 @@ class Engine:
             refused = self._place(place_fields(command), effects)
         elif type(command) is CancelOrder:
             refused = self._cancel(cancel_fields(command), effects)
+        elif type(command) is AmendOrder:
+            refused = self._amend(amend_fields(command), effects)
         else:
             check_command(command)
             refused = self._apply_seldom(command, seq, effects)
@@ -116,7 +127,7 @@ class Engine:
     def _apply_seldom(  # noqa: PLR0911 -- one command, one answer
         self, command: Command, seq: int, effects: Effects
     ) -> Rejected | None:
-        if isinstance(command, (CancelAll, AmendOrder, CancelAllAfter, ArmSession)):
+        if isinstance(command, (CancelAll, CancelAllAfter, ArmSession)):
             return self._trade_seldom(command, effects)
         if type(command) is ReplaceOrder:
             return self._place(place_fields(command.order), effects, command)
@@ -136,9 +147,7 @@ class Engine:
             return effects.record(self.state.define(command))
         return effects.record(carry_out(self.state, command, seq))
 
-    def _trade_seldom(
-        self, command: CancelAll | AmendOrder | CancelAllAfter | ArmSession, effects: Effects
-    ) -> Rejected | None:
+    def _trade_seldom(self, command: CancelAll | CancelAllAfter | ArmSession, effects: Effects) -> Rejected | None:
         account = self._authorise(
             command.account, command.key, command.session, command.timestamp, command.recv_window, effects.time_ns
         )
@@ -146,8 +155,6 @@ class Engine:
             return account
         if type(command) is CancelAll:
             return self._cancel_all(account, command.symbol, effects)
-        if type(command) is AmendOrder:
-            return self._amend(account, command, effects)
         if type(command) is CancelAllAfter:
             return set_cancel_all_after(self.state, account, command.timeout_ms, effects)
         return arm_session(self.state, account, command.session, effects)
@@ -242,14 +249,18 @@ class Engine:
         cancel(self.state, self.state.open_orders(account, symbol), effects)
         return None
 
-    def _amend(self, account: AccountState, command: AmendOrder, effects: Effects) -> Rejected | None:
-        market = self.state.markets.get(command.symbol)
+    def _amend(self, fields: AmendFields, effects: Effects) -> Rejected | None:
+        number, key, session, symbol, order_id, client_order_id, quantity, price, timestamp, recv_window = fields
+        account = self._authorise(number, key, session, timestamp, recv_window, effects.time_ns)
+        if not isinstance(account, AccountState):
+            return account
+        market = self.state.markets.get(symbol)
         if market is None:
             return UNKNOWN_SYMBOL
-        order = self.state.find(account, command.symbol, command.order_id, command.client_order_id)
+        order = self.state.find(account, symbol, order_id, client_order_id)
         if order is None:
             return UNKNOWN_ORDER
-        amended = order.amended(command.new_quantity or order.quantity, command.new_price or order.price)
+        amended = order.amended(quantity or order.quantity, price or order.price)
         refused = amendment_refusal(market, order, amended)
         if refused is not None:
             return refused
@@ -298,13 +309,18 @@ class Engine:
 
         Raises:
             TypeError: something in it is not of its type.
+            ValueError: the time goes back.
         """
         check_query(query)
         now_ns = self.state.last_time_ns if time_ns is None else time_ns
+        if type(now_ns) is not int:
+            raise TypeError("time_ns is a plain integer")
+        if not self.state.last_time_ns <= now_ns <= MAX_INT:
+            raise ValueError(f"time {now_ns} ns after {self.state.last_time_ns} ns")
         if type(query) is JudgeOrder:
             order = self._admit(place_fields(query.order), now_ns)
             return Acceptable() if isinstance(order, Order) else order
-        return answer(self.state, query)
+        return answer(self.state, query, now_ns)
 
     # The whole state
 

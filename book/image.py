@@ -11,7 +11,8 @@ from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from book.definitions import Account, Asset, Key, Market
-from book.events import Adjusted, Credited, OrderView
+from book.events import Adjusted, Credited, OrderView, Trade
+from book.queries import Candle
 from book.terms import MAX_INT, PPM
 
 VERSION: Final = 1
@@ -53,6 +54,15 @@ class OrderImage(_Image, frozen=True):
     hidden: _Count
 
 
+class TradeImage(_Image, frozen=True):
+    """A trade as it is remembered, once for its market and both accounts."""
+
+    trade: Trade
+    time_ns: _Count
+    maker_client_order_id: str
+    taker_client_order_id: str
+
+
 class MarketImage(_Image, frozen=True):
     """A market. Each side is in the order in which it trades: best price first, then by the queue."""
 
@@ -67,6 +77,8 @@ class MarketImage(_Image, frozen=True):
     stops: list[OrderImage]  # waiting: those for a rise, then those for a fall, the next to be reached first
     triggered: list[OrderImage]  # to enter when the market trades again, in this order
     fee_tiers: list[tuple[_Code, _Rate, _Rate]]  # tier, maker's rate, taker's rate; by tier
+    trades: list[TradeImage]  # oldest first
+    candles: list[list[Candle]]  # of each interval, oldest first
 
 
 class AccountImage(_Image, frozen=True):
@@ -78,6 +90,7 @@ class AccountImage(_Image, frozen=True):
     finished_orders: list[OrderView]
     tier: _Code
     frozen: bool
+    trades: list[TradeImage]
 
 
 class EngineImage(_Image, frozen=True):

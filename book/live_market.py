@@ -1,12 +1,14 @@
 """A market at work: its definition, its book, its stops, who trades in it, and how an order stays or leaves."""
 
+from collections import OrderedDict
 from typing import Final
 
 from book.accounts import AccountState
 from book.definitions import Asset, Market
 from book.effects import Effects
-from book.events import MarketStateChanged, OrderClosed
-from book.image import MarketImage, OrderImage
+from book.events import MarketStateChanged, OrderClosed, Trade
+from book.history import MARKET_TRADES, Candles, Latest
+from book.image import MarketImage, OrderImage, TradeImage
 from book.ledger import HOUSE, Balance, Ledger, release
 from book.market import tick_value
 from book.order_book import OrderBook
@@ -23,9 +25,9 @@ class LiveMarket:
     """One market."""
 
     __slots__ = (
-        *("band", "band_high", "band_low", "base", "book", "definition", "fee_tiers", "halted_until_ns", "house"),
-        *("last_price", "last_trade_id", "lot", "number", "orders", "quote", "state", "stops", "tick_value"),
-        *("traders", "triggered", "_ledger", "_timers"),
+        *("band", "band_high", "band_low", "base", "book", "candles", "definition", "fee_tiers", "halted_until_ns"),
+        *("house", "last_price", "last_trade_id", "lot", "number", "orders", "quote", "state", "stops", "tick_value"),
+        *("traders", "trades", "triggered", "_ledger", "_timers"),
     )
 
     def __init__(  # noqa: PLR0917 -- once per market, in one place
@@ -49,7 +51,8 @@ class LiveMarket:
         self.house: Balance = ledger.balance(HOUSE, quote.name)
         self.book: Final = OrderBook()
         self.stops: Final = Stops()
-        self.triggered: Final[dict[int, Order]] = {}  # by order id: what is to enter next, in this order
+        # By order id: what is to enter next, in this order. (A dict looks for its first key past all that have left.)
+        self.triggered: Final[OrderedDict[int, Order]] = OrderedDict()
         self.orders: dict[int, Order] = orders
         self.traders: dict[int, Trader] = {}
         self.state: int = TRADING
@@ -57,6 +60,8 @@ class LiveMarket:
         self.last_trade_id: int = 0
         self.last_price: int = 0  # 0: nothing was traded yet
         self.fee_tiers: Final[dict[int, tuple[int, int]]] = {}  # maker's and taker's rate by tier
+        self.trades: Final[Latest[TradeImage]] = Latest(MARKET_TRADES)
+        self.candles: Final = Candles()
         self._ledger: Final = ledger
         self._timers: Final = timers
         self.settle_band()
@@ -150,8 +155,9 @@ class LiveMarket:
         self._keep(order)
 
     def _keep(self, order: Order) -> None:
-        if order.order_id in self.orders:
+        if order.is_open:
             return
+        order.is_open = True
         order.trader.open_orders[order.order_id] = order
         self.orders[order.order_id] = order
         if order.expire_time:
@@ -174,13 +180,25 @@ class LiveMarket:
         if order.held:
             self.give_back(order, order.held)
         trader = order.trader
-        if trader.open_orders.pop(order.order_id, None) is not None:
+        if order.is_open:
+            order.is_open = False
+            del trader.open_orders[order.order_id]
             del self.orders[order.order_id]
             if order.expire_time:
                 self._timers.clear(EXPIRY, order.order_id)
         view = order.view()
         trader.account.finish(view)
         effects.events.append(OrderClosed(view))
+
+    # What it remembers
+
+    def remember(self, trade: Trade, maker: Order, taker: Order, time_ns: int) -> None:
+        """Keep a trade for all who may ask for it."""
+        remembered = TradeImage(trade, time_ns, maker.client_order_id, taker.client_order_id)
+        self.trades.add(remembered)
+        maker.trader.account.trades.add(remembered)
+        if maker.trader is not taker.trader:
+            taker.trader.account.trades.add(remembered)
 
     # Its state
 
@@ -219,6 +237,8 @@ class LiveMarket:
             [order.image() for order in self.stops.all()],
             [order.image() for order in self.triggered.values()],
             [(tier, maker_rate, taker_rate) for tier, (maker_rate, taker_rate) in sorted(self.fee_tiers.items())],
+            self.trades.all(),
+            self.candles.image(),
         )
 
     def restore(self, image: MarketImage, accounts: dict[int, AccountState]) -> None:
@@ -226,6 +246,7 @@ class LiveMarket:
 
         Raises:
             KeyError: an order is of an account there is not.
+            ValueError: the candles are of other intervals.
         """
         for tier, maker_rate, taker_rate in image.fee_tiers:
             self.fee_tiers[tier] = (maker_rate, taker_rate)
@@ -250,6 +271,9 @@ class LiveMarket:
         self.book.seq = image.book_seq
         self.last_trade_id = image.last_trade_id
         self.last_price = image.last_price
+        for trade in image.trades:
+            self.trades.add(trade)
+        self.candles.restore(image.candles)
         self.settle_band()
 
     def _restored(self, image: OrderImage, accounts: dict[int, AccountState]) -> Order:

@@ -39,7 +39,7 @@ class Order:
         *("quote_quantity", "post_only", "self_trade", "session", "executed", "executed_quote", "status"),
         *("stop_price", "expire_time", "display_quantity"),
         *("created_ns", "updated_ns", "bound", "unit_cost", "maker_rate", "taker_rate", "ahead", "held"),
-        *("level", "before", "behind", "hidden"),
+        *("level", "before", "behind", "hidden", "is_open"),
     )
 
     def __init__(  # noqa: PLR0917 -- built once per order on the hot path, where keywords cost
@@ -88,6 +88,7 @@ class Order:
         self.taker_rate = trader.taker_rate
         self.ahead: int = 0  # of its fees, in millionths of a unit: see book.rates
         self.held: int = 0  # engine units: quote for a buy, base for a sell
+        self.is_open: bool = False  # it rests or waits: it is one of its trader's open orders
         self.hidden: int = 0  # lots of an iceberg that are on the book but not in the queue
         self.level: PriceLevel | None = None
         self.before: Order | None = None

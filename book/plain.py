@@ -85,6 +85,7 @@ def check_command(command: Struct) -> None:
 
 
 PlaceFields = tuple[int, int, int, str, int, int, int, int, int, int, bool, str, int, int, int, int, int, int]
+AmendFields = tuple[int, int, int, str, int, str, int, int, int, int]
 CancelFields = tuple[int, int, int, str, int, str, int, int]
 
 
@@ -130,6 +131,19 @@ def cancel_fields(command: CancelOrder) -> CancelFields:
     account, key, session, symbol, order_id, name, timestamp, recv_window = fields
     if not (
         int is type(account) is type(key) is type(session) is type(order_id) is type(timestamp) is type(recv_window)
+        and str is type(symbol) is type(name)
+    ):
+        check_command(command)
+    return fields
+
+
+def amend_fields(command: AmendOrder) -> AmendFields:
+    """The fields in their order: `check_command` by hand, as above. Raises TypeError."""
+    fields = astuple(command)
+    account, key, session, symbol, order_id, name, new_quantity, new_price, timestamp, recv_window = fields
+    if not (
+        int is type(account) is type(key) is type(session) is type(order_id) is type(new_quantity) is type(new_price)
+        and int is type(timestamp) is type(recv_window)
         and str is type(symbol) is type(name)
     ):
         check_command(command)

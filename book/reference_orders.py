@@ -10,7 +10,8 @@ from attrs import define
 from book import terms
 from book.definitions import Market
 from book.events import OrderReduced, OrderView
-from book.terms import BUY, GTC, LIMIT, PPM, SELL
+from book.reference_rules import LIMIT_KINDS, STOP_LOSSES
+from book.terms import BUY, GTC, GTD, PPM, SELL
 
 
 @define(eq=False)
@@ -19,6 +20,7 @@ class Order:
 
     order_id: int
     account: int
+    session: int
     market: Market
     client_order_id: str
     side: int
@@ -28,6 +30,10 @@ class Order:
     quantity: int  # lots; without bound for a market order by amount
     quote_quantity: int
     amount: int  # of quote_quantity, what is left to spend
+    stop_price: int  # ticks
+    expire_time: int  # ms since 1970; 0: never
+    display_quantity: int  # lots; 0: all is shown
+    post_only: bool
     self_trade: int
     created_ns: int
     updated_ns: int
@@ -36,6 +42,8 @@ class Order:
     taker_rate: int
     tick_value: int  # quote units that one lot costs at one tick
     worst: int  # the worst price it trades at, ticks
+    waits: bool  # it is a stop, and was not reached yet
+    part: int = 0  # lots of an iceberg that are left of what came forward last
     executed: int = 0
     executed_quote: int = 0
     fees: int = 0  # the exact sum of its fees, in millionths of a quote unit
@@ -50,7 +58,22 @@ class Order:
     def may_rest(self) -> bool:
         """Whether what is left after its trades waits in the book."""
         # > IOC and market residue never rests
-        return self.type == LIMIT and self.time_in_force == GTC
+        return self.type in LIMIT_KINDS and self.time_in_force in {GTC, GTD}
+
+    @property
+    def shown(self) -> int:
+        """Lots that stand in the queue."""
+        # > Only `display_quantity` of what is open is shown. The hidden quantity is what shrinks first.
+        return min(self.part, self.open) if self.display_quantity else self.open
+
+    @property
+    def rises(self) -> bool:
+        """Whether the stop waits for the last price to come from below."""
+        return (self.type in STOP_LOSSES) == (self.side == BUY)
+
+    def is_reached(self, last: int) -> bool:
+        """Whether the last price (0: none) is one that the stop waits for."""
+        return last != 0 and (last >= self.stop_price if self.rises else last <= self.stop_price)
 
     @property
     def holds(self) -> str:
@@ -116,17 +139,10 @@ class Order:
             status=self.status,
             created_ns=self.created_ns,
             updated_ns=self.updated_ns,
+            stop_price=self.stop_price,
+            expire_time=self.expire_time,
+            display_quantity=self.display_quantity,
         )
-
-
-@define
-class Step:
-    """A taker meets a resting order: they trade some lots, or self-trade prevention is in the way."""
-
-    maker: Order
-    lots: int
-    prevented: bool
-    ends_taker: bool  # the prevention does
 
 
 def _round_up(millionths: int) -> int:

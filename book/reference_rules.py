@@ -1,21 +1,47 @@
-"""The reference engine's rules for one command by itself: what can be judged without looking at orders or balances.
+"""The reference engine's rules for one trading command by itself, without a look at orders or balances.
 
 Every rule is a demand: what must be so, and what is answered where it is not. They are tried in the order written, and
 the first that is not met is named. Comments that begin with > are sentences of the design, the lines below follow them.
 """
 
 import re
-from fractions import Fraction
 from functools import cache
-from typing import get_type_hints
+from typing import Final, get_type_hints
 
 from msgspec import Struct
 
 from book import codes, terms
 from book.commands import PlaceOrder, TradingCommand
-from book.definitions import Account, Asset, Key, Market
+from book.definitions import Market
 from book.events import Rejected
-from book.terms import BUY, GTC, LIMIT, MAX_INT, PPM
+from book.terms import (
+    BUY,
+    FOK,
+    GTC,
+    GTD,
+    IOC,
+    LIMIT,
+    MARKET,
+    MAX_INT,
+    STOP_LOSS,
+    STOP_LOSS_LIMIT,
+    TAKE_PROFIT,
+    TAKE_PROFIT_LIMIT,
+)
+
+LIMIT_KINDS: Final = {LIMIT, STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT}
+STOP_KINDS: Final = {STOP_LOSS, STOP_LOSS_LIMIT, TAKE_PROFIT, TAKE_PROFIT_LIMIT}
+# > Rising: last >= stop to buy, last <= stop to sell; the others the other way round.
+STOP_LOSSES: Final = {STOP_LOSS, STOP_LOSS_LIMIT}
+TAKES_IN_FORCE: Final = {
+    LIMIT: {GTC, IOC, FOK, GTD},
+    MARKET: {GTC, IOC},
+    STOP_LOSS: {GTC, GTD},
+    STOP_LOSS_LIMIT: {GTC, IOC, FOK, GTD},
+    TAKE_PROFIT: {GTC, GTD},
+    TAKE_PROFIT_LIMIT: {GTC, IOC, FOK, GTD},
+}
+MOST_PARTS: Final = 100  # of an iceberg
 
 
 class Refusal(Exception):  # noqa: N818 -- an answer, not an error
@@ -75,10 +101,10 @@ def judge_moment(command: TradingCommand, time_ns: int) -> None:
         demand(-1_000 <= late_ms <= window, codes.INVALID_TIMESTAMP, "", "timestamp", command.timestamp, window)
 
 
-def judge_words(command: PlaceOrder) -> None:
+def judge_words(command: PlaceOrder, time_ns: int) -> None:
     """No value that no order has, and none that the others leave no room for."""
     wrong = codes.INVALID_PARAMETER
-    mode, tif, amount = command.self_trade, command.time_in_force, command.quote_quantity
+    mode, tif = command.self_trade, command.time_in_force
     demand(command.side in terms.SIDES, codes.BAD_SIDE, "", "side", command.side)
     demand(command.type in terms.ORDER_TYPES, codes.BAD_TYPE, "", "type", command.type)
     demand(tif in terms.TIMES_IN_FORCE, codes.BAD_TIF, "", "time_in_force", tif)
@@ -87,125 +113,74 @@ def judge_words(command: PlaceOrder) -> None:
     # > `clientOrderId` matches `[A-Za-z0-9._:/-]{1,36}` and is made by the server when missing
     named = re.fullmatch("([A-Za-z0-9._:/-]{1,36})?", command.client_order_id) is not None
     demand(named, wrong, "", "client_order_id")
-    # > a parameter that the order type does not take: -1130
-    if command.type == LIMIT:
-        demand(amount == 0, wrong, "", "quote_quantity", amount)
-        demand(tif == GTC or not command.post_only, wrong, "", "post_only", 1)
-    else:
-        demand(command.price == 0, wrong, "", "price", command.price)
-        demand(not command.post_only, wrong, "", "post_only", 1)
-        demand(tif != terms.FOK, wrong, "", "time_in_force", terms.FOK, terms.IOC)
-        demand(amount == 0 or command.quantity == 0, wrong, "", "quantity", command.quantity)
-        # > `quoteOrderQty` is the most that is spent
-        # A sell spends lots.
-        demand(amount == 0 or command.side == BUY, wrong, "", "quote_quantity", amount)
+    # > then what the type takes: `time_in_force`, `price`, `quote_quantity`, `quantity` (beside an amount),
+    # > `stop_price`, `post_only`, `display_quantity`, `expire_time`
+    greatest = IOC if command.type == MARKET else 0
+    demand(tif in TAKES_IN_FORCE[command.type], wrong, "", "time_in_force", tif, greatest)
+    demand(command.type in LIMIT_KINDS or command.price == 0, wrong, "", "price", command.price)
+    # > `quoteOrderQty` is the most that is spent
+    # A sell spends lots.
+    amount = command.quote_quantity
+    by_amount = command.type == MARKET and command.side == BUY
+    demand(by_amount or amount == 0, wrong, "", "quote_quantity", amount)
+    demand(amount == 0 or command.quantity == 0, wrong, "", "quantity", command.quantity)
+    demand(command.type in STOP_KINDS or command.stop_price == 0, wrong, "", "stop_price", command.stop_price)
+    stays = command.type == LIMIT and tif in {GTC, GTD}
+    demand(stays or not command.post_only, wrong, "", "post_only", 1)
+    demand(stays or command.display_quantity == 0, wrong, "", "display_quantity", command.display_quantity)
+    _judge_expiry(command, time_ns)
+
+
+def _judge_expiry(command: PlaceOrder, time_ns: int) -> None:
+    wrong, expiry = codes.INVALID_PARAMETER, command.expire_time
+    if command.time_in_force != GTD:
+        demand(expiry == 0, wrong, "", "expire_time", expiry)
+        return
+    # > a GTD whose `expire_time` is not in the future
+    demand(expiry * 10**6 > time_ns, wrong, "", "expire_time", expiry, time_ns // 10**6)
+    demand(expiry <= MAX_INT // 10**6, wrong, "", "expire_time", expiry, MAX_INT // 10**6)
 
 
 def judge_numbers(command: PlaceOrder, market: Market, tick_value: int) -> None:
     """The market's filters for one number each."""
     # > filters: tick, lot, min/max quantity, min notional
     wrong = codes.FILTER_FAILURE
-    amount, quantity, price = command.quote_quantity, command.quantity, command.price
+    amount = command.quote_quantity
+    if not amount:
+        judge_quantity("quantity", command.quantity, market)
+        if command.display_quantity:
+            _judge_display(command, market)
+    if command.type in LIMIT_KINDS:
+        judge_price("price", command.price, tick_value)
+    if command.type in STOP_KINDS:
+        judge_price("stop_price", command.stop_price, tick_value)
     if amount:
         least = max(market.min_notional, 1)
         demand(amount <= MAX_INT, wrong, "OVERFLOW", "quote_quantity", amount, MAX_INT)
         demand(amount >= least, wrong, "MIN_NOTIONAL", "quote_quantity", amount, least)
-        return
-    demand(quantity <= MAX_INT, wrong, "OVERFLOW", "quantity", quantity, MAX_INT)
-    demand(quantity >= market.min_quantity, wrong, "LOT_SIZE", "quantity", quantity, market.min_quantity)
-    demand(quantity <= market.max_quantity, wrong, "LOT_SIZE", "quantity", quantity, market.max_quantity)
-    if command.type == LIMIT:
-        # > All stored values fit a signed 64-bit integer, **checked before the arithmetic**
-        most = MAX_INT // tick_value
-        demand(price <= most, wrong, "OVERFLOW", "price", price, most)
-        demand(price >= 1, wrong, "PRICE_FILTER", "price", price, 1)
 
 
-# --- Definitions ------------------------------------------------------------------------------------------------------
+def judge_quantity(field: str, quantity: int, market: Market) -> None:
+    """The market's filters for a number of lots."""
+    wrong = codes.FILTER_FAILURE
+    demand(quantity <= MAX_INT, wrong, "OVERFLOW", field, quantity, MAX_INT)
+    demand(quantity >= market.min_quantity, wrong, "LOT_SIZE", field, quantity, market.min_quantity)
+    demand(quantity <= market.max_quantity, wrong, "LOT_SIZE", field, quantity, market.max_quantity)
 
 
-def judge_asset(asset: Asset, known: list[Asset]) -> None:
-    """Whether it may be defined beside the known ones."""
-    _judge_again(asset, [other for other in known if other.name == asset.name])
-    _demand_name("name", asset.name, "[A-Z0-9]{1,16}")
-    # > engine units (`scale` decimals, 0..9: BTC 8, ETH 9, USDT 6)
-    _demand_range("scale", asset.scale, 0, 9)
+def judge_price(field: str, price: int, tick_value: int) -> None:
+    """The market's filters for a number of ticks."""
+    # > All stored values fit a signed 64-bit integer, **checked before the arithmetic**
+    most = MAX_INT // tick_value
+    demand(price <= most, codes.FILTER_FAILURE, "OVERFLOW", field, price, most)
+    demand(price >= 1, codes.FILTER_FAILURE, "PRICE_FILTER", field, price, 1)
 
 
-def judge_market(market: Market, known: list[Market], assets: list[Asset]) -> None:
-    """Whether it may be defined beside the known ones."""
-    refused = codes.DEFINITION_REJECTED
-    _judge_again(market, [other for other in known if other.symbol == market.symbol])
-    _demand_name("symbol", market.symbol, "[A-Z0-9-]{1,33}")
-    names = [asset.name for asset in assets]
-    demand(market.base in names, refused, "UNKNOWN_ASSET", "base")
-    demand(market.quote in names, refused, "UNKNOWN_ASSET", "quote")
-    demand(market.base != market.quote, refused, "SAME_ASSET", "quote")
-    _demand_range("tick", market.tick, 1, MAX_INT)
-    _demand_range("tick_scale", market.tick_scale, 0, 18)
-    _demand_range("lot", market.lot, 1, MAX_INT)
-    # > (a market whose tick x lot is not a whole number of quote units is refused when it is defined)
-    value = tick_value(market, assets)
-    demand(value.denominator == 1, refused, "TICK_VALUE_NOT_WHOLE", "tick", market.tick)
-    _demand_range("tick", int(value), 1, MAX_INT)
-    _demand_range("max_quantity", market.max_quantity, 1, MAX_INT // market.lot)
-    _demand_range("min_quantity", market.min_quantity, 1, market.max_quantity)
-    _demand_range("min_notional", market.min_notional, 0, MAX_INT)
-    _demand_range("max_open_orders", market.max_open_orders, 1, 1_000_000)
-    _demand_range("self_trade", market.self_trade, terms.NONE, terms.DECREMENT)
-    # > Maker rebates (negative) up to the taker fee.
-    # A rate over the whole would be a fee larger than the proceeds.
-    _demand_range("taker_fee", market.taker_fee, 0, PPM)
-    _demand_range("maker_fee", market.maker_fee, -market.taker_fee, PPM)
-    _demand_range("collar", market.collar, 0, PPM)
-
-
-def judge_account(account: Account, known: list[Account]) -> None:
-    """Whether it may be defined beside the known ones."""
-    _judge_again(account, [other for other in known if other.account == account.account])
-    _demand_range("account", account.account, 0, MAX_INT)
-    _demand_name("name", account.name, "[A-Za-z0-9._@-]{1,64}")
-    _demand_untaken(account.name, [other.name for other in known])
-
-
-def judge_key(key: Key, known: list[Key], accounts: list[Account]) -> None:
-    """Whether it may be defined beside the known ones."""
-    _judge_again(key, [other for other in known if other.key == key.key])
-    _demand_range("key", key.key, 1, MAX_INT)
-    _demand_name("name", key.name, "[A-Za-z0-9._@-]{1,64}")
-    _demand_untaken(key.name, [other.name for other in known])
-    owned = key.account in [account.account for account in accounts]
-    demand(owned, codes.DEFINITION_REJECTED, "UNKNOWN_ACCOUNT", "account", key.account)
-    _demand_range("permissions", key.permissions, 1, sum(terms.PERMISSIONS))
-    _demand_name("public_key", key.public_key, "[0-9a-f]{64}")
-
-
-def tick_value(market: Market, assets: list[Asset]) -> Fraction:
-    """What one lot costs at one tick, in quote units."""
-    scales = {asset.name: asset.scale for asset in assets}
-    whole_lot = Fraction(market.lot) / Fraction(10) ** scales[market.base]
-    whole_tick = Fraction(market.tick) / Fraction(10) ** market.tick_scale
-    return whole_lot * whole_tick * Fraction(10) ** scales[market.quote]
-
-
-def _judge_again(new: Struct, known: list[Asset] | list[Market] | list[Account] | list[Key]) -> None:
-    """What is defined is defined for good."""
-    for old in known:
-        for field in new.__struct_fields__:
-            value, before = getattr(new, field), getattr(old, field)
-            numbers = (value, before) if type(value) is int else ()
-            demand(value == before, codes.DEFINITION_REJECTED, "DEFINITION_DIFFERS", field, *numbers)
-        raise Refusal(Rejected(codes.DEFINITION_REJECTED, "ALREADY_DEFINED"))
-
-
-def _demand_range(field: str, value: int, least: int, most: int) -> None:
-    demand(value >= least, codes.DEFINITION_REJECTED, "OUT_OF_RANGE", field, value, least)
-    demand(value <= most, codes.DEFINITION_REJECTED, "OUT_OF_RANGE", field, value, most)
-
-
-def _demand_name(field: str, name: str, pattern: str) -> None:
-    demand(re.fullmatch(pattern, name) is not None, codes.DEFINITION_REJECTED, "BAD_NAME", field)
-
-
-def _demand_untaken(name: str, taken: list[str]) -> None:
-    demand(name not in taken, codes.DEFINITION_REJECTED, "NAME_TAKEN", "name")
+def _judge_display(command: PlaceOrder, market: Market) -> None:
+    shown, quantity = command.display_quantity, command.quantity
+    demand(shown <= quantity, codes.INVALID_PARAMETER, "", "display_quantity", shown, quantity)
+    least = market.min_quantity
+    demand(shown >= least, codes.FILTER_FAILURE, "LOT_SIZE", "display_quantity", shown, least)
+    # > an iceberg has at most 100 parts
+    least = -(-quantity // MOST_PARTS)
+    demand(shown >= least, codes.INVALID_PARAMETER, "", "display_quantity", shown, least)

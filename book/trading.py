@@ -76,7 +76,7 @@ def amend(market: LiveMarket, order: Order, amended: Order, effects: Effects) ->
 def let_triggered_enter(market: LiveMarket, effects: Effects) -> None:
     """The stops that were reached enter, one after the other, as long as the market trades; then the band moves."""
     while market.triggered and market.state == TRADING:
-        order = market.triggered.pop(next(iter(market.triggered)))
+        _, order = market.triggered.popitem(last=False)
         order.updated_ns = effects.time_ns
         effects.events.append(OrderTriggered(order.view()))
         if triggered_may_enter(market, order):
@@ -141,22 +141,23 @@ def _trade(market: LiveMarket, taker: Order, maker: Order, lots: int, effects: E
     market.book.fill(maker, lots)
     market.last_trade_id += 1
     market.last_price = price
-    effects.events.append(
-        Trade(
-            taker.trader.symbol,
-            market.last_trade_id,
-            price,
-            lots,
-            notional,
-            taker.side,
-            maker.order_id,
-            taker.order_id,
-            maker.trader.account.number,
-            taker.trader.account.number,
-            maker_fee,
-            taker_fee,
-        )
+    trade = Trade(
+        taker.trader.symbol,
+        market.last_trade_id,
+        price,
+        lots,
+        notional,
+        taker.side,
+        maker.order_id,
+        taker.order_id,
+        maker.trader.account.number,
+        taker.trader.account.number,
+        maker_fee,
+        taker_fee,
     )
+    effects.events.append(trade)
+    market.remember(trade, maker, taker, effects.time_ns)
+    market.candles.add(price, lots, notional, effects.time_ns)
     if taker.side == BUY:
         _exchange(market, taker, maker, lots, notional)
     else:

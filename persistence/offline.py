@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from book.commands import Command
 from book.definitions import Account, Key
 from persistence import codec
-from persistence.codec import CheckRecord, Record, SealRecord, SegmentHeader, ShutdownRecord
+from persistence.codec import CheckRecord, NumberedRecord, Record, SealRecord, SegmentHeader, ShutdownRecord
 from persistence.exits import Damaged
 from persistence.recovery import Progress, Walk, free_name, headers_behind, no_progress
 from persistence.replay import Replay, ReplayedEngine
@@ -32,8 +32,6 @@ from persistence.segments import (
     segments,
 )
 from persistence.storage import Disk
-
-_NUMBERED: Final = (codec.CommandRecord, codec.TickRecord, codec.ConfigRecord, codec.RefusedRecord)
 
 # What a cut zeroes with one write.
 _ZEROS: Final = bytes(1024 * 1024)
@@ -113,7 +111,7 @@ def _judge(verdict: Verdict, frame: Frame) -> None:
     """Hold one frame's records against the format's page; count them."""
     records, count = frame.records(), frame.header.count
     for index, record in enumerate(records):
-        if isinstance(record, _NUMBERED) != (index < count):
+        if isinstance(record, NumberedRecord) != (index < count):
             raise frame.segment.damaged(frame.offset, f"record {index} is out of place: {type(record).__name__}")
         if index < count and record.time_ns < verdict.last_time_ns:
             seq = frame.header.first_seq + index
@@ -208,9 +206,9 @@ def _count(total: Stat, frame: Frame) -> None:
         total.last_time_ns = record.time_ns
         if isinstance(record, codec.RefusedRecord):
             total.refusals[record.reason] += 1
-        elif isinstance(record, _NUMBERED):
+        elif isinstance(record, NumberedRecord):
             total.commands[type(record.command).__name__] += 1
-        if isinstance(record, _NUMBERED):
+        if isinstance(record, NumberedRecord):
             account, _ = _who(record.command)
             if account is not None:
                 total.accounts.add(account)
@@ -231,7 +229,7 @@ class Entry:
     def described(self) -> dict[str, object]:
         """As plain values with the fields' names, for a line of JSON or a table."""
         fields: dict[str, object] = {"seq": self.seq, "time_ns": self.record.time_ns, "kind": _kind_name(self.record)}
-        if isinstance(self.record, _NUMBERED):
+        if isinstance(self.record, NumberedRecord):
             fields |= {"command": type(self.record.command).__name__} | _named(self.record.command)
         if isinstance(self.record, codec.RefusedRecord):
             fields |= {"code": self.record.code, "reason": self.record.reason}
@@ -267,7 +265,7 @@ def dump(
 def _concerns(record: Record, account: int | None, key: int | None) -> bool:
     if account is None and key is None:
         return True
-    if not isinstance(record, _NUMBERED):
+    if not isinstance(record, NumberedRecord):
         return False
     its_account, its_key = _who(record.command)
     return (account is None or account == its_account) and (key is None or key == its_key)

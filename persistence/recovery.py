@@ -45,10 +45,10 @@ PREALLOCATED: Final = f"{FOLDER}/next.prealloc"
 
 _SMALLEST_FRAME: Final = codec.FRAME_HEADER_BYTES + codec.ALIGNMENT
 
-# Called with the bytes done, and in all.
 # A few milliseconds of a walk: what a stop may have to wait for.
 FRAMES_PER_PROGRESS: Final = 1024
 
+# Called with the bytes done, and in all; whatever it raises ends the work.
 Progress = Callable[[int, int], None]
 
 _log = structlog.get_logger("reqlog")

@@ -3,8 +3,8 @@
 
 A failed write or sync is final. After one, the kernel may have dropped what it could not write and report success the
 next time, so neither a retry nor a reply is honest: `die` is called and never returns (`os._exit` in production, a
-power cut in the simulation). What may fail without harm raises instead: reading (`Unreadable`) and making room ahead
-(`NoSpace`).
+power cut in the simulation). What may fail without harm raises instead: reading, a name that cannot be used
+(`Unreadable`), and making room ahead (`NoSpace`).
 
 Paths are relative to the data folder, with '/' between names. Calls block; who must not block runs them in a thread.
 """
@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Protocol, Self
+from typing import Final, NoReturn, Protocol, Self
 
 from persistence.exits import Exit, InUse, NoSpace, Unreadable
 
@@ -26,6 +26,14 @@ Die = Callable[[int, str], NoReturn]
 _ZERO_STEP = 4 * 1024 * 1024
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+# What is wrong with a name, not with the disk, and what to do about it. Nothing was written when one of these comes.
+_BAD_NAME: Final = {
+    errno.EACCES: "Permission denied; check its owner and mode",
+    errno.EISDIR: "it is a folder where a file belongs; move it elsewhere",
+    errno.ENOTDIR: "it, or one above it, is a file where a folder belongs; move that elsewhere",
+    errno.EEXIST: "it is something else where a folder belongs; move it elsewhere",
+}
 
 
 class WritableFile(Protocol):
@@ -42,7 +50,11 @@ class WritableFile(Protocol):
 
 
 class Disk(Protocol):
-    """The data folder. Only what is documented as synced survives a power cut for certain."""
+    """The data folder. Only what is documented as synced survives a power cut for certain.
+
+    A name that cannot be used, as that of a folder where a file belongs, raises Unreadable from every operation, with
+    nothing changed.
+    """
 
     @property
     def root(self) -> str:
@@ -221,7 +233,7 @@ class RealDisk:
 
 
 class _Fatal:
-    """Around what changes the disk: an OSError inside is the end of the process."""
+    """Around what changes the disk: an OSError inside, but for a bad name, is the end of the process."""
 
     __slots__ = ("_die", "_doing", "_path")
 
@@ -237,6 +249,9 @@ class _Fatal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
+            if error.errno in _BAD_NAME:
+                # A rename has two names, and it is the second one that something may stand in the way of.
+                raise Unreadable(f"cannot use {error.filename2 or error.filename}: {_trouble(error)}") from error
             name = errno.errorcode.get(error.errno or 0, "unknown error")
             self._die(Exit.DISK_FAILED, f"the disk failed {self._doing} {self._path}: {name}, {error.strerror}")
 
@@ -256,7 +271,12 @@ class _Reading:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            raise Unreadable(f"cannot read {self._path}: {error.strerror}; check its owner, mode and disk") from error
+            raise Unreadable(f"cannot read {self._path}: {_trouble(error)}") from error
+
+
+def _trouble(error: OSError) -> str:
+    """What is wrong, and what to do about it."""
+    return _BAD_NAME.get(error.errno or 0, f"{error.strerror}; check its owner, mode and disk")
 
 
 def _write_zeros(path: Path, size: int) -> None:
@@ -308,7 +328,7 @@ def lock(root: str) -> Lock:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
     except OSError as error:
-        raise Unreadable(f"cannot use the data folder {root}: {error.strerror}; check its owner and mode") from error
+        raise Unreadable(f"cannot use {error.filename}: {_trouble(error)}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -322,7 +342,5 @@ def lock(root: str) -> Lock:
         os.close(descriptor)
         if error.errno in _NO_SPACE:
             raise NoSpace(f"no room on the disk for {folder / 'lock'}") from error
-        raise Unreadable(
-            f"cannot use the data folder {root}: {error.strerror}; check its owner, mode and disk"
-        ) from error
+        raise Unreadable(f"cannot use {folder / 'lock'}: {_trouble(error)}") from error
     return Lock(descriptor)

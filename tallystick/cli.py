@@ -10,7 +10,7 @@ import supervisor
 from persistence.exits import Exit
 from tallystick import running, terminal
 from tallystick.admin import admin
-from tallystick.config import ConfigError, load
+from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
@@ -42,11 +42,7 @@ def run(
     *, config: Annotated[Path, typer.Option("--config", help="A tallystick.toml; docs/configuration.md has every key.")]
 ) -> None:
     """Run the exchange in the foreground, until SIGTERM or Ctrl-C."""
-    try:
-        settings = load(config)
-    except ConfigError as error:
-        typer.echo(f"tallystick: {error}", err=True)
-        raise typer.Exit(Exit.USAGE) from None
+    settings = _loaded(config)
 
     if settings.config.admin.test_money:
         _log.warning("admin.test_money is true: operators may credit what nobody paid in")
@@ -60,12 +56,17 @@ def run(
 @app.command(name="check-config")
 def check_config(file: Path) -> None:
     """Say whether a configuration file is right, and if not, where it is wrong."""
+    _loaded(file)
+    typer.echo(f"{file} is right")
+
+
+def _loaded(file: Path) -> Settings:
+    """The configuration; one line and exit code 2 where it is not right."""
     try:
-        load(file)
+        return load(file)
     except ConfigError as error:
         typer.echo(f"tallystick: {error}", err=True)
         raise typer.Exit(Exit.USAGE) from None
-    typer.echo(f"{file} is right")
 
 
 @app.command()

@@ -27,7 +27,7 @@ SOCKET: Final = "admin.sock"
 def demo(
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line when it serves, and nothing else.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where clients connect; 0 picks a free port.")] = 7700,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where clients connect; 0 picks a free port.")] = PORT,
     data: Annotated[
         Path | None, typer.Option(help="Keep the state here across restarts; else a temporary folder.")
     ] = None,

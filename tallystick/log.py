@@ -91,7 +91,7 @@ def stat(folder: Folder, *, json: Json = False) -> None:
 
 
 @log.command()
-def dump(  # one option per way to look
+def dump(
     folder: Folder,
     *,
     first: Annotated[int, typer.Option("--from", min=1, help="The first sequence number.")] = 1,
@@ -153,7 +153,7 @@ def truncate(
 
 
 def _disk(folder: Path) -> RealDisk:
-    if not (folder / "reqlog").is_dir():
+    if not (folder / "reqlog").exists():
         typer.echo(f"tallystick: {folder} is no data folder: there is no reqlog in it", err=True)
         raise typer.Exit(Exit.USAGE)
     return RealDisk(str(folder), die)

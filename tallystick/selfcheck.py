@@ -11,7 +11,13 @@ from typing import Annotated, Final
 
 import typer
 
+from book.commands import PlaceOrder
+from book.compiled import COMPILED
+from book.engine import Engine
+from book.events import Trade
+from book.terms import BUY, GTC, LIMIT, SELL
 from persistence.exits import Exit
+from tallystick.demo import MARKETS, TRADERS, definitions
 
 MODULES: Final = ("actors", "book", "persistence", "chains", "supervisor", "tallystick")
 SYNCS: Final = 200
@@ -35,21 +41,26 @@ def selfcheck(
 
 def _imports() -> str | None:
     for module in MODULES:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            return f"{module} cannot be imported: {error}"
     typer.echo(f"python   {platform.python_version()} on {platform.system()} {platform.machine()}")
     return None
 
 
 def _engine() -> str | None:
-    """A trade through a fresh engine, and its own check."""
-    from book.compiled import COMPILED  # noqa: PLC0415 - part of what is checked
-    from book.engine import Engine  # noqa: PLC0415 - as above
-    from tallystick.demo import definitions  # noqa: PLC0415 - as above
-
+    """A trade through a fresh engine, its own check, and a copy by way of its dump."""
     engine = Engine()
-    for seq, command in enumerate(definitions(), 1):
-        engine.apply(command, seq, seq)
+    orders = [
+        PlaceOrder(account, 0, 0, MARKETS[0].symbol, side, LIMIT, GTC, 1_000, 5_000_000)
+        for (account, _), side in zip(TRADERS, (SELL, BUY), strict=True)
+    ]
+    for seq, command in enumerate([*definitions(), *orders], 1):
+        happened = engine.apply(command, seq, seq)
     engine.check()
+    if not isinstance(happened, list) or not any(isinstance(event, Trade) for event in happened):
+        return f"two orders that meet do not trade in the engine: {happened}"
     if Engine.load(engine.dump()).state_hash() != engine.state_hash():
         return "the engine does not load what it dumped"
     typer.echo(f"engine   {'compiled' if COMPILED else 'interpreted'}")

@@ -1,5 +1,6 @@
 """What the command line shows a person: log lines on stderr, and progress of what takes a while."""
 
+import atexit
 import logging
 import sys
 import time
@@ -59,6 +60,8 @@ def _bar(what: str) -> persistence.recovery.Progress:
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=_stderr
     )
     task = bar.add_task(what, total=None)
+    # It hides the cursor, which must come back also where the work ends before its end: by damage, or by Ctrl-C.
+    atexit.register(bar.stop)
 
     def show(done: int, total: int) -> None:
         if done >= total:

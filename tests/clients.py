@@ -80,6 +80,8 @@ class Exchange:
         self.replies = Replies(self.directory)
         self.seen: list[list[Request]] = []
         """The requests of every batch that was answered."""
+        self.lost: list[int] = []
+        """The sessions that reported their own end."""
 
     def outcome(self, request: Request) -> Outcome:
         """What becomes of one request."""
@@ -179,6 +181,7 @@ def session(
         replies=exchange.replies,
         clock=VirtualClock(),
         entropy=lambda count: bytes.fromhex(NONCE)[:count],
+        lost=exchange.lost.append,
         limits=limits or SessionLimits(),
         unsigned_logon=unsigned_logon,
     )

@@ -7,6 +7,7 @@ import msgspec
 from book.commands import (
     AmendOrder,
     CancelAll,
+    CancelAllAfter,
     CancelOrder,
     Command,
     CreditDeposit,
@@ -16,12 +17,43 @@ from book.commands import (
     DefineMarket,
     PlaceOrder,
     ReplaceOrder,
+    SetMarketState,
+    Tick,
 )
 from book.definitions import Account, Asset, Key, Market
 from book.engine import Engine
-from book.events import Event, OrderAccepted, OrderClosed, OrderView, Rejected, Trade
+from book.events import (
+    CancelAllAfterSet,
+    Event,
+    MarketStateChanged,
+    OrderAccepted,
+    OrderAmended,
+    OrderClosed,
+    OrderReduced,
+    OrderTriggered,
+    OrderView,
+    Rejected,
+    SessionArmed,
+    SessionLost,
+    Trade,
+)
 from book.queries import Balance, Balances, Depth, DepthView, OpenOrders, OrderStatus
-from book.terms import BUY, EXPIRE_TAKER, FOK, GTC, IOC, LIMIT, MARKET, READ, SELL, TRADE, WITHDRAW
+from book.terms import (
+    BUY,
+    EXPIRE_TAKER,
+    FOK,
+    GTC,
+    GTD,
+    IOC,
+    LIMIT,
+    MARKET,
+    MARKET_STATES,
+    ORDER_STATES,
+    READ,
+    SELL,
+    TRADE,
+    WITHDRAW,
+)
 
 BTC: Final = Asset("BTC", 8)
 USDT: Final = Asset("USDT", 6)
@@ -48,6 +80,11 @@ LOTS: Final = 1_000_000
 FUNDS: Final = {"BTC": LOTS * BTC_USDT.lot, "USDT": 10**12}
 START_NS: Final = 1_700_000_000_000_000_000
 PUBLIC_KEY: Final = "0f" * 32
+
+
+def free(**changes: int) -> Market:
+    """The market without fees, changed so."""
+    return msgspec.structs.replace(BTC_USDT, **{"maker_fee": 0, "taker_fee": 0, **changes})
 
 
 class Exchange:
@@ -97,6 +134,16 @@ class Exchange:
         first = events[0]
         assert isinstance(first, OrderAccepted)
         return self.order(first.order.account, first.order.order_id), events
+
+    def tick(self, time_ns: int) -> list[Event]:
+        """Let fall due what is due by this time."""
+        return self.done(Tick(), later_ns=time_ns - self.time_ns)
+
+    def restart(self) -> None:
+        """Go on with the engine that a dump of this one gives."""
+        data = self.engine.dump()
+        self.engine = Engine.load(data)
+        assert self.engine.dump() == data
 
     def order(self, account: int, order_id: int) -> OrderView:
         """The order as it stands."""
@@ -164,6 +211,23 @@ def spend(account: int, amount: int, **more: int | str | bool) -> PlaceOrder:
     return msgspec.structs.replace(order, **more)
 
 
+def stop(  # noqa: PLR0917 -- as in the command: at what price it waits, and for what price it then is
+    account: int, side: int, kind: int, quantity: int, stop_price: int, price: int = 0, **more: int | str | bool
+) -> PlaceOrder:
+    """An order of one of the kinds that wait for `stop_price`."""
+    return limit(account, side, quantity, price, type=kind, stop_price=stop_price, **more)
+
+
+def till(expire_ms: int, order: PlaceOrder) -> PlaceOrder:
+    """The order, good till this many milliseconds since 1970."""
+    return msgspec.structs.replace(order, time_in_force=GTD, expire_time=expire_ms)
+
+
+def iceberg(account: int, side: int, quantity: int, price: int, display: int, **more: int | str | bool) -> PlaceOrder:
+    """A limit order that shows so much of itself."""
+    return limit(account, side, quantity, price, display_quantity=display, **more)
+
+
 def cancel(account: int, order_id: int, client_order_id: str = "") -> CancelOrder:
     """The cancel of one order."""
     return CancelOrder(account, 0, 0, SYMBOL, order_id, client_order_id)
@@ -185,6 +249,16 @@ def cancel_all(account: int, symbol: str = "") -> CancelAll:
     return CancelAll(account, 0, 0, symbol)
 
 
+def cancel_all_after(account: int, timeout_ms: int, **more: int) -> CancelAllAfter:
+    """The dead man's switch of an account; 0 disarms it."""
+    return msgspec.structs.replace(CancelAllAfter(account, 0, 0, timeout_ms), **more)
+
+
+def state(market_state: int) -> SetMarketState:
+    """The operator's command that puts the market into this state."""
+    return SetMarketState(SYMBOL, market_state)
+
+
 def key(number: int, account: int, permissions: int = READ | TRADE | WITHDRAW) -> DefineKey:
     """The definition of a key."""
     return DefineKey(Key(number, f"key-{number}", account, permissions, PUBLIC_KEY))
@@ -198,3 +272,33 @@ def trades(events: list[Event]) -> list[tuple[int, int]]:
 def closed(events: list[Event]) -> list[tuple[int, int]]:
     """The orders that ended, as (id, status)."""
     return [(event.order.order_id, event.order.status) for event in events if isinstance(event, OrderClosed)]
+
+
+def story(events: list[Event]) -> list[str]:
+    """What happened, in a few words each: orders by their ids, a trade as 'taker x maker: quantity at price'."""
+    return [_told(event) for event in events]
+
+
+def _told(event: Event) -> str:  # noqa: C901, PLR0911 -- one event, one phrase
+    match event:
+        case OrderAccepted(order):
+            return f"accepted {order.order_id}"
+        case OrderTriggered(order):
+            return f"triggered {order.order_id}"
+        case OrderAmended(order):
+            return f"amended {order.order_id}"
+        case OrderClosed(order):
+            return f"{ORDER_STATES[order.status]} {order.order_id}"
+        case OrderReduced(order_id, quantity):
+            return f"reduced {order_id} by {quantity}"
+        case Trade():
+            return f"{event.taker_order_id} x {event.maker_order_id}: {event.quantity} at {event.price}"
+        case MarketStateChanged(_, state, until_ns):
+            return f"{MARKET_STATES[state]} until {until_ns}" if until_ns else MARKET_STATES[state]
+        case CancelAllAfterSet(account, due_ns):
+            return f"cancel all of {account} at {due_ns}" if due_ns else f"cancel all of {account} never"
+        case SessionArmed(session):
+            return f"armed {session}"
+        case SessionLost(session):
+            return f"lost {session}"
+    raise AssertionError(f"no words for {event}")

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-START_SECONDS = 60.0
+from tests.counts import count
+
+START_SECONDS = count(60, 600)  # a start replays the log, and a soak makes it long
 STOP_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
 
@@ -51,7 +53,7 @@ class LiveExchange:
         watchdog.cancel()
         if not line:
             code = self._end(None)
-            raise AssertionError(f"it did not start: exit code {code}\n{self.errors[-2000:]}")
+            raise AssertionError(f"it did not start within {START_SECONDS} s: exit code {code}\n{self.errors[-2000:]}")
         self.ready = json.loads(line)
         return self
 

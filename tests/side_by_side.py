@@ -5,18 +5,36 @@ from random import Random
 from typing import Final
 
 import msgspec
+import pytest
 
 from book.codes import CODE_NAMES
+from book.commands import Command, Tick
 from book.engine import Engine
-from book.events import Event, OrderClosed, Rejected, Trade
-from book.queries import Balances, Depth, Directory, DirectoryView, Info, InfoView, OpenOrders, Query
-from book.reference import ReferenceCommand as Command
+from book.events import Adjusted, Event, MarketStateChanged, OrderClosed, OrderTriggered, Rejected, Trade
+from book.queries import (
+    AccountDetails,
+    AccountOrders,
+    AccountTrades,
+    Balances,
+    Candles,
+    Depth,
+    Directory,
+    DirectoryView,
+    Info,
+    InfoView,
+    OpenOrders,
+    Query,
+    RecentTrades,
+    Ticker,
+)
 from book.reference import ReferenceEngine
-from book.terms import ORDER_STATES
+from book.reference_questions import CANDLES_KEPT, INTERVALS, KEPT
+from book.terms import MARKET_STATES, ORDER_STATES, ORDER_TYPES
 from tests.wild import Wild, opening
 
 START_NS: Final = 1_700_000_000_000_000_000
 WHOLE_BOOK: Final = 5_000  # levels
+STEPS_NS: Final = [*(0, 1, 1_000, 10**6, 10**9) * 20, 10**10, 10**12, 10**14]
 
 
 class Difference(AssertionError):  # noqa: N818 -- what the comparison is for, not an error in it
@@ -34,12 +52,30 @@ class SideBySide:
         self._seq = 0
 
     def do(self, command: Command, *, later_ns: int = 1_000) -> list[Event]:
-        """Apply a command to both; what came of it, nothing if it was refused.
+        """Apply a command to both; what came of it and of what was due before it, nothing if it was refused.
 
         Raises:
             Difference: they do not agree on it in every field.
         """
         self.time_ns += later_ns
+        if 0 < self.due_ns <= self.time_ns and not isinstance(command, Tick):
+            self._refuse_late(command)
+            return self._apply(Tick()) + self._apply(command)
+        return self._apply(command)
+
+    @property
+    def due_ns(self) -> int:
+        """When a tick has something to do; 0: never.
+
+        Raises:
+            Difference: they do not agree.
+        """
+        fast, reference = self.fast.next_due_ns, self.reference.next_due_ns
+        if fast != reference:
+            raise Difference(f"due next\nfast:      {fast}\nreference: {reference}")
+        return fast
+
+    def _apply(self, command: Command) -> list[Event]:
         seq = self._seq + 1
         fast = self.fast.apply(command, seq, self.time_ns)
         reference = self.reference.apply(command, seq, self.time_ns)
@@ -51,15 +87,13 @@ class SideBySide:
         self._seq = seq
         self.fast.digest.update(fast)
         self.reference.digest.update(fast)
-        for event in fast:
-            self.met[type(event).__name__] += 1
-            if isinstance(event, OrderClosed):
-                self.met[ORDER_STATES[event.order.status]] += 1
-            elif isinstance(event, Trade):
-                self.met["rebate"] += event.maker_fee < 0
-                self.met["fee_of_the_whole"] += event.taker_fee == event.notional
-                self.met["trade_with_oneself"] += event.maker_account == event.taker_account
+        self.met.update(what_came(fast))
         return fast
+
+    def _refuse_late(self, command: Command) -> None:
+        for engine in (self.fast, self.reference):
+            with pytest.raises(ValueError, match="due"):
+                engine.apply(command, self._seq + 1, self.time_ns)
 
     def refuse_type(self, command: Command) -> None:
         """Apply a command that is not well typed, to both.
@@ -80,29 +114,72 @@ class SideBySide:
         Raises:
             Difference: they do not answer the same.
         """
-        fast, reference = self.fast.query(query), self.reference.query(query)
+        fast, reference = self.fast.query(query, self.time_ns), self.reference.query(query, self.time_ns)
         if isinstance(fast, InfoView):
             fast = msgspec.structs.replace(fast, compiled=False)
         if fast != reference:
             raise Difference(f"{query}\nfast:      {fast}\nreference: {reference}")
 
     def compare(self) -> None:
-        """Compare all that can be asked: definitions, balances, open orders, books, totals and digests.
+        """Compare all that can be asked, but for history.
 
         Raises:
             AssertionError: they differ, or one of them does not pass its own check.
         """
         self.ask(Directory())
         self.ask(Info())
-        directory = self.reference.query(Directory())
-        assert isinstance(directory, DirectoryView)
+        directory = self._directory()
         for account in directory.accounts:
             self.ask(Balances(account.account))
             self.ask(OpenOrders(account.account))
+            self.ask(AccountDetails(account.account))
         for status in directory.markets:
             self.ask(Depth(status.market.symbol, WHOLE_BOOK))
         self.fast.check()
         self.reference.check()
+
+    def compare_history(self) -> None:
+        """Compare all that is kept of trades and orders.
+
+        Raises:
+            Difference: they do not agree.
+        """
+        directory = self._directory()
+        for status in directory.markets:
+            symbol = status.market.symbol
+            self.ask(Ticker(symbol))
+            self.ask(RecentTrades(symbol, KEPT))
+            for interval_ns in INTERVALS:
+                self.ask(Candles(symbol, interval_ns, limit=CANDLES_KEPT))
+            for account in directory.accounts:
+                self.ask(AccountTrades(account.account, symbol, limit=KEPT))
+                self.ask(AccountOrders(account.account, symbol, limit=KEPT))
+
+    def _directory(self) -> DirectoryView:
+        directory = self.reference.query(Directory())
+        assert isinstance(directory, DirectoryView)
+        return directory
+
+
+def what_came(events: list[Event]) -> Counter[str]:
+    """The events of one command in words, and what is remarkable about them."""
+    words = Counter(type(event).__name__ for event in events)
+    words["cascade"] += words["OrderTriggered"] > 1
+    for event in events:
+        if isinstance(event, OrderClosed):
+            words[ORDER_STATES[event.order.status]] += 1
+            words["hidden_lots_traded"] += event.order.executed > event.order.display_quantity > 0
+        elif isinstance(event, OrderTriggered):
+            words[f"triggered_{ORDER_TYPES[event.order.type]}"] += 1
+        elif isinstance(event, Trade):
+            words["rebate"] += event.maker_fee < 0
+            words["fee_of_the_whole"] += event.taker_fee == event.notional
+            words["trade_with_oneself"] += event.maker_account == event.taker_account
+        elif isinstance(event, MarketStateChanged):
+            words[f"{MARKET_STATES[event.state]}{'_for_a_time' if event.until_ns else ''}"] += 1
+        elif isinstance(event, Adjusted):
+            words["receivable"] += event.short > 0
+    return words
 
 
 def run_wild(seed: int, commands: int, *, compare_every: int) -> Counter[str]:
@@ -117,8 +194,8 @@ def run_wild(seed: int, commands: int, *, compare_every: int) -> Counter[str]:
         pair.do(command)
     pair.met.clear()
     for step in range(commands):
-        later_ns = random.choice((0, 1, 1_000, 10**6, 10**9))
-        command = source.command((pair.time_ns + later_ns) // 10**6)
+        later_ns = random.choice(STEPS_NS)
+        command = source.command(pair.time_ns + later_ns)
         if random.random() < 0.02:
             pair.refuse_type(source.wrong_type())
         source.heard(pair.do(command, later_ns=later_ns))
@@ -126,4 +203,5 @@ def run_wild(seed: int, commands: int, *, compare_every: int) -> Counter[str]:
         if step % compare_every == 0:
             pair.compare()
     pair.compare()
+    pair.compare_history()
     return pair.met

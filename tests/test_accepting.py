@@ -2,6 +2,8 @@
 
 import errno
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -9,7 +11,9 @@ from structlog.testing import capture_logs
 from trio.abc import HalfCloseableStream, Listener
 from trio.testing import memory_stream_pair
 
-from actors.accepting import accept
+from actors.accepting import accept, serve_some
+from actors.world import Credentials
+from tests.simulation.network import MemoryNetwork
 
 
 class Door(Listener[HalfCloseableStream]):
@@ -41,3 +45,29 @@ async def test_other_errors_end_the_listener() -> None:
     """What is no want of room is for the supervisor."""
     with pytest.raises(OSError, match="as told"):
         await accept(Door(errno.EBADF))
+
+
+async def test_no_more_than_so_many_are_served_at_once() -> None:
+    """One too many is hung up on; the place of one that ends, in whatever way, is free again."""
+    network, path = MemoryNetwork(), Path("door")
+    listener = await network.listen_unix(path, 0o600)
+
+    async def echo(stream: HalfCloseableStream) -> None:
+        async with stream:
+            while data := await stream.receive_some():
+                await stream.send_all(data)
+
+    async def is_served(stream: HalfCloseableStream) -> bool:
+        await stream.send_all(b"hello")
+        return await stream.receive_some() == b"hello"
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(serve_some, listener, echo, nursery, most=2))
+        first, second, third = [network.connect_unix(path, Credentials(1, 2, 3)) for _ in range(3)]
+        assert await is_served(first)
+        assert await is_served(second)
+        assert await third.receive_some() == b""
+        await first.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await is_served(network.connect_unix(path, Credentials(1, 2, 3)))
+        nursery.cancel_scope.cancel()

@@ -189,12 +189,12 @@ def two_orders_of_one_name(engine: Engine) -> None:
 def finished_twice(engine: Engine) -> None:
     """An order that ended two times."""
     account = engine.state.accounts[BOB]
-    account.finished_orders.add(account.finished_orders.views()[-1])
+    account.finished_orders.add(account.finished_orders.all()[-1])
 
 
 def finished_elsewhere(engine: Engine) -> None:
     """An order remembered by an account that never had it."""
-    view = engine.state.accounts[BOB].finished_orders.views()[-1]
+    view = engine.state.accounts[BOB].finished_orders.all()[-1]
     engine.state.accounts[ALICE].finished_orders.add(msgspec.structs.replace(view, order_id=2))
 
 

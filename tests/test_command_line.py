@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,12 +99,17 @@ def test_what_is_answered_survives_a_kill(data: Path) -> None:
 
 
 def test_the_market_maker_trades(data: Path) -> None:
-    """Without --quiet-market every book has both sides soon after the start."""
+    """Without --quiet-market every book soon has some depth on both sides; a trade may take it away for a moment."""
     with live_exchange(data) as exchange, exchange.client() as anyone:
-        for symbol in ("BTC-USDT", "ETH-USDT", "ETH-BTC"):
-            depth = anyone.ask("depth", symbol=symbol)["result"]
-            assert len(depth["bids"]) >= 2
-            assert len(depth["asks"]) >= 2
+        shallow = {"BTC-USDT", "ETH-USDT", "ETH-BTC"}
+        deadline = time.monotonic() + 30
+        while shallow:
+            assert time.monotonic() < deadline, shallow
+            for symbol in sorted(shallow):
+                depth = anyone.ask("depth", symbol=symbol)["result"]
+                if len(depth["bids"]) >= 2 and len(depth["asks"]) >= 2:
+                    shallow.remove(symbol)
+            time.sleep(0.1)
 
 
 def test_a_folder_in_use_is_refused(data: Path) -> None:
@@ -188,6 +194,26 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     done = run_tallystick("demo", "--port", "0", "--data", str(tmp_path / "data"))
     assert done.returncode == 3
     assert str(tmp_path / "data") in one_line(done.stderr)
+
+
+def test_a_file_in_place_of_the_log(data: Path) -> None:
+    """It ends the start, and a look at the log, with code 3; the line says where it is and what to do about it."""
+    data.mkdir()
+    (data / "reqlog").write_text("precious")
+    for command in (["demo", "--port", "0", "--data"], ["log", "verify"]):
+        done = run_tallystick(*command, str(data))
+        assert done.returncode == 3
+        assert re.search(rf"{data}/reqlog: .* where a folder belongs; move .* elsewhere$", one_line(done.stderr))
+    assert (data / "reqlog").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["exchange", "lock"])
+def test_a_folder_in_place_of_a_file(data: Path, name: str) -> None:
+    """It ends the start with code 3 in the same way."""
+    (data / name).mkdir(parents=True)
+    done = run_tallystick("demo", "--port", "0", "--data", str(data))
+    assert done.returncode == 3
+    assert f"{data / name}: it is a folder where a file belongs; move it elsewhere" in one_line(done.stderr)
 
 
 def test_the_log_commands(stopped: Path) -> None:

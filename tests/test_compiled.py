@@ -29,7 +29,7 @@ def test_these_tests_run_the_engine_they_were_asked_to() -> None:
 def test_the_interpreted_engine_comes_to_the_same_state(seed: int) -> None:
     """State hash and digest are equal after the same commands, odd ones among them."""
     program = (
-        "from book.engine import COMPILED; from tests.test_engine_random import history, replay; "
+        "from book.compiled import COMPILED; from tests.test_engine_random import history, replay; "
         f"assert not COMPILED; print(replay(history({seed}, 3_000)))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -6,9 +6,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from book.commands import CancelAll, CancelOrder, CreditDeposit, DefineMarket, PlaceOrder
+from book.commands import CancelAll, CancelOrder, Command, CreditDeposit, DefineMarket, PlaceOrder
 from book.definitions import Market
-from book.reference import ReferenceCommand as Command
 from book.terms import FOK, GTC, IOC, LIMIT, ORDER_TYPES, SELF_TRADE_MODES, SIDES, TIMES_IN_FORCE
 from tests.counts import count
 from tests.planted_bugs import let_ioc_rest

@@ -4,7 +4,7 @@
 
 import errno
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import pytest
 import structlog
@@ -12,10 +12,13 @@ import trio
 from attrs import evolve
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.gateway import Gateway, GatewayConfig, Sessions
-from actors.session import SessionLimits
+from actors.gateway import FAREWELL_SECONDS, Gateway, GatewayConfig, Sessions
+from actors.requests import Batch
+from actors.session import LINGER_SECONDS, SessionLimits
 from actors.world import CannotListen, Network, Peer, RealNetwork
 from book import codes
+from book.commands import LoseSession
+from book.queries import OpenOrders
 from tests.clients import Client, Exchange, close, code, place
 from tests.clients import codes as codes_of
 from tests.simulation.network import MemoryListener, MemoryNetwork
@@ -249,6 +252,73 @@ async def test_a_stop_does_not_wait_for_ever(autojump_clock: MockClock) -> None:
         stop.set()
         assert await client.rest() == []
         assert trio.current_time() == started + 7
+
+
+# ------------------------------------------------------------------------------------------------- cancel on disconnect
+
+
+def losses(house: House) -> list[int]:
+    """The sessions that matching was told are gone."""
+    asked = (request for batch in house.exchange.seen for request in batch)
+    return [request.session for request in asked if isinstance(request, LoseSession)]
+
+
+async def armed_client(house: House) -> Client:
+    """A client with an order that shall not outlive the connection."""
+    client = await house.client()
+    assert code(await client.ask("session.logon", apiKey="alice", cancelOnDisconnect=True)) == 0
+    await client.send(place(1))
+    assert code(await client.receive()) == 0
+    return client
+
+
+@pytest.mark.parametrize("end", ["it goes", "kill", "crash", "stop", "a broken listener"])
+async def test_orders_end_with_their_connection(end: str, autojump_clock: MockClock) -> None:
+    """Whoever or whatever ended it, matching is told exactly once; after a crash, by the next incarnation."""
+    house = House()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.exchange.serve)
+        with pytest.RaisesGroup(OSError, flatten_subgroups=True) if "listener" in end else nullcontext():
+            async with house.open(serve=False) as stop:
+                client = await armed_client(house)
+                assert house.exchange.outcome(OpenOrders(1)) != []
+                if end == "it goes":
+                    await close(client.stream)
+                elif end == "kill":
+                    house.sessions.kill(1)
+                elif end == "crash":
+                    house.exchange.directory.assets.clear()
+                    await client.send({"method": "account.status"})
+                elif end == "stop":
+                    stop.set()
+                else:
+                    house.listener.failures.append(OSError(errno.EBADF, "Bad file descriptor"))
+                    await house.client(greeted=False)
+                await wait_all_tasks_blocked()
+        async with house.open(serve=False):
+            await wait_all_tasks_blocked()
+        assert losses(house) == [1]
+        assert house.exchange.outcome(OpenOrders(1)) == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stop_does_not_wait_for_ever_for_matching_and_forgets_nothing(autojump_clock: MockClock) -> None:
+    """Where its mailbox stays full, the gateway ends in time, and its next incarnation tells."""
+    house = House()
+    async with house.open(serve=False) as stop:
+        async with trio.open_nursery() as serving:
+            serving.start_soon(house.exchange.serve)
+            await armed_client(house)
+            serving.cancel_scope.cancel()
+        for _ in range(house.exchange.mailbox.statistics().capacity):
+            house.exchange.mailbox.sender(1).send_nowait(Batch([]))
+        started = trio.current_time()
+        stop.set()
+    assert trio.current_time() - started <= FAREWELL_SECONDS + LINGER_SECONDS
+    assert losses(house) == []
+    async with house.open():
+        await wait_all_tasks_blocked()
+        assert losses(house) == [1]
 
 
 # --------------------------------------------------------------------------------------------------------------- config

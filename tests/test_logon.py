@@ -5,8 +5,8 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from actors import wire
 from actors.logon import check_key, check_params
+from actors.parameters import LogonParams
 from actors.wire import RefusedError, logon_payload
 from book.codes import INVALID_SIGNATURE, INVALID_TIMESTAMP, MANDATORY_PARAM, REJECTED_KEY
 from book.definitions import Key
@@ -17,12 +17,12 @@ KEY = Key(11, "alice", 1, 3, SIGNER.public_key().public_bytes_raw().hex())
 NOW = 1_800_000_000_000
 
 
-def signed(name: str = "alice", nonce: str = NONCE, timestamp: int = NOW, over: int = NOW) -> wire.LogonParams:
+def signed(name: str = "alice", nonce: str = NONCE, timestamp: int = NOW, over: int = NOW) -> LogonParams:
     """A logon, signed in hex."""
-    return wire.LogonParams(name, timestamp, 5_000, SIGNER.sign(logon_payload(name, nonce, over)).hex())
+    return LogonParams(name, timestamp, 5_000, SIGNER.sign(logon_payload(name, nonce, over)).hex())
 
 
-def refusal_of(params: wire.LogonParams, key: Key | None = KEY) -> int:
+def refusal_of(params: LogonParams, key: Key | None = KEY) -> int:
     """The code that `check_key` refuses with."""
     with pytest.raises(RefusedError) as caught:
         check_key(params, NONCE, key)
@@ -39,14 +39,14 @@ def test_a_good_signature_is_good_in_hex_and_base64() -> None:
     params = signed()
     assert check_key(params, NONCE, KEY) is KEY
     in_base64 = base64.b64encode(bytes.fromhex(params.signature)).decode()
-    assert check_key(wire.LogonParams("alice", NOW, 5_000, in_base64), NONCE, KEY) is KEY
+    assert check_key(LogonParams("alice", NOW, 5_000, in_base64), NONCE, KEY) is KEY
 
 
 def test_a_signature_over_anything_else_is_none() -> None:
     """Another name, another connection's nonce, another time, another key: each is refused."""
     assert refusal_of(signed(nonce="cd" * 16)) == INVALID_SIGNATURE
     assert refusal_of(signed(over=NOW + 1)) == INVALID_SIGNATURE
-    assert refusal_of(wire.LogonParams("bob", NOW, 5_000, signed().signature)) == INVALID_SIGNATURE
+    assert refusal_of(LogonParams("bob", NOW, 5_000, signed().signature)) == INVALID_SIGNATURE
     other = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw().hex()
     assert refusal_of(signed(), Key(12, "alice", 1, 3, other)) == INVALID_SIGNATURE
 
@@ -54,28 +54,28 @@ def test_a_signature_over_anything_else_is_none() -> None:
 @pytest.mark.parametrize("signature", ["00", "zz" * 64, "0" * 127, "AA==", "not base64!", "A" * 88, "ü" * 64])
 def test_what_is_no_signature_is_refused_like_a_wrong_one(signature: str) -> None:
     """Wrong lengths and alphabets are no other error, and no exception."""
-    assert refusal_of(wire.LogonParams("alice", NOW, 5_000, signature)) == INVALID_SIGNATURE
+    assert refusal_of(LogonParams("alice", NOW, 5_000, signature)) == INVALID_SIGNATURE
 
 
 def test_a_key_that_does_not_exist_is_rejected_whatever_is_signed() -> None:
     """With and without a signature."""
     assert refusal_of(signed(), None) == REJECTED_KEY
-    assert refusal_of(wire.LogonParams("alice"), None) == REJECTED_KEY
+    assert refusal_of(LogonParams("alice"), None) == REJECTED_KEY
 
 
 def test_without_a_signature_a_name_is_enough_only_where_that_is_allowed() -> None:
     """Everywhere else it is missing."""
-    check_params(wire.LogonParams("alice"), NOW, unsigned=True)
-    assert check_key(wire.LogonParams("alice"), NONCE, KEY) is KEY
+    check_params(LogonParams("alice"), NOW, unsigned=True)
+    assert check_key(LogonParams("alice"), NONCE, KEY) is KEY
     with pytest.raises(RefusedError, match="signature is missing") as caught:
-        check_params(wire.LogonParams("alice", NOW), NOW, unsigned=False)
+        check_params(LogonParams("alice", NOW), NOW, unsigned=False)
     assert caught.value.code == MANDATORY_PARAM
 
 
 def test_a_signature_needs_its_timestamp() -> None:
     """It is part of what is signed."""
     with pytest.raises(RefusedError, match="timestamp is missing") as caught:
-        check_params(wire.LogonParams("alice", signature="00"), NOW, unsigned=False)
+        check_params(LogonParams("alice", signature="00"), NOW, unsigned=False)
     assert caught.value.code == MANDATORY_PARAM
 
 

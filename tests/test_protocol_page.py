@@ -194,6 +194,7 @@ def test_the_fixed_limits() -> None:
     }
     assert limits == {
         "bytes in a line, without its end": f"{wire.MAX_LINE_BYTES:,}",
+        "objects and arrays in each other, in a line": str(wire.MAX_NESTING),
         "failed logons on one connection": str(session.MAX_FAILED_LOGONS),
         "price levels in a `depth`": f"{wire.MAX_DEPTH:,}",
         "`recvWindow`, ms": f"{wire.MAX_RECV_WINDOW_MS:,}",

@@ -1,15 +1,33 @@
 """Lines and the strict reading of them: what is accepted, what is said about the rest, and never the client's words."""
 
 import json
+from typing import get_args
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from actors import wire
-from actors.reading import Lines, read
+from actors.parameters import (
+    AmendParams,
+    CancelAllAfterParams,
+    CancelAllParams,
+    CancelParams,
+    CancelReplaceParams,
+    CandlesParams,
+    DepthParams,
+    HistoryParams,
+    Interval,
+    LogonParams,
+    MarketParams,
+    PlaceParams,
+    RecentTradesParams,
+    StatusParams,
+)
+from actors.reading import Lines, read, read_orders
+from actors.results import Nothing
 from actors.wire import RefusedError
 from book.codes import (
     INVALID_JSON,
@@ -18,17 +36,25 @@ from book.codes import (
     UNKNOWN_PARAM,
     UNSUPPORTED_METHOD,
 )
+from book.history import INTERVALS
 from tests.counts import count
 
 EXAMPLES = settings(max_examples=count(200, 20_000), deadline=None)
 
 
 def outcome(line: bytes) -> wire.Request | RefusedError:
-    """The request, or what is said about it."""
+    """The request, or what is said about it; of a batch, all its orders have been read."""
+    request_id: int | str | UnsetType = UNSET
     try:
-        return read(line)
+        request = read(line)
+        request_id = request.id
+        if isinstance(request, wire.OrderBatch):
+            read_orders(request)
     except RefusedError as error:
+        if error.request_id is UNSET:
+            error.request_id = request_id
         return error
+    return request
 
 
 def refused(line: bytes) -> RefusedError:
@@ -94,44 +120,68 @@ def test_every_method_is_read_with_its_parameters() -> None:
         (wire.SessionStatus(), b'{"method":"session.status"}'),
         (wire.Logout(), b'{"method":"session.logout"}'),
         (
-            wire.Logon(params=wire.LogonParams("alice", 5, 60_000, "00")),
+            wire.Logon(params=LogonParams("alice", 5, 60_000, "00")),
             b'{"method":"session.logon","params":{"apiKey":"alice","timestamp":5,"recvWindow":60000,"signature":"00"}}',
         ),
         (
-            wire.OrderPlace(params=wire.PlaceParams("BTC-USDT", "BUY", "LIMIT", "1", price="2.5", post_only=True)),
+            wire.OrderPlace(params=PlaceParams("BTC-USDT", "BUY", "LIMIT", "1", price="2.5", post_only=True)),
             (
                 b'{"params":{"price":"2.5","quantity":"1","type":"LIMIT","side":"BUY","symbol":"BTC-USDT","postOnly":true}'
                 b',"method":"order.place"}'
             ),
         ),
         (
-            wire.OrderCancel(params=wire.CancelParams("BTC-USDT", 2**63 - 1)),
+            wire.OrderCancel(params=CancelParams("BTC-USDT", 2**63 - 1)),
             b'{"method":"order.cancel","params":{"symbol":"BTC-USDT","orderId":9223372036854775807}}',
         ),
         (
-            wire.OrderAmend(params=wire.AmendParams("BTC-USDT", 5, new_qty="1", new_price="2.5")),
+            wire.OrderAmend(params=AmendParams("BTC-USDT", 5, new_qty="1", new_price="2.5")),
             b'{"method":"order.amend","params":{"symbol":"BTC-USDT","orderId":5,"newQty":"1","newPrice":"2.5"}}',
         ),
         (
-            wire.OrderCancelReplace(
-                params=wire.CancelReplaceParams("X", "BUY", "LIMIT", "1", price="2", cancel_order_id=5)
-            ),
+            wire.OrderCancelReplace(params=CancelReplaceParams("X", "BUY", "LIMIT", "1", price="2", cancel_order_id=5)),
             (
                 b'{"method":"order.cancelReplace","params":{"symbol":"X","side":"BUY","type":"LIMIT","quantity":"1",'
                 b'"price":"2","cancelOrderId":5}}'
             ),
         ),
         (
-            wire.OrderStatus(params=wire.StatusParams("BTC-USDT", client_order_id="a")),
+            wire.OrderStatus(params=StatusParams("BTC-USDT", client_order_id="a")),
             b'{"method":"order.status","params":{"symbol":"BTC-USDT","clientOrderId":"a"}}',
+        ),
+        (
+            wire.OrderTest(params=PlaceParams("X", "BUY", "STOP_LOSS", "1", stop_price="2", expire_time=5)),
+            (
+                b'{"method":"order.test","params":{"symbol":"X","side":"BUY","type":"STOP_LOSS","quantity":"1",'
+                b'"stopPrice":"2","expireTime":5}}'
+            ),
         ),
         (wire.OpenOrders(), b'{"method":"openOrders.status"}'),
         (
-            wire.CancelAll(params=wire.CancelAllParams("X")),
+            wire.CancelAll(params=CancelAllParams("X")),
             b'{"method":"openOrders.cancelAll","params":{"symbol":"X"}}',
         ),
+        (
+            wire.CancelAllAfter(params=CancelAllAfterParams(0)),
+            b'{"method":"order.cancelAllAfter","params":{"timeoutMs":0}}',
+        ),
+        (wire.MyTrades(params=HistoryParams("X", 5)), b'{"method":"myTrades","params":{"symbol":"X","fromId":5}}'),
+        (wire.AllOrders(params=HistoryParams("X")), b'{"method":"allOrders","params":{"symbol":"X"}}'),
         (wire.AccountStatus(), b'{"method":"account.status"}'),
-        (wire.Depth(params=wire.DepthParams("X")), b'{"method":"depth","params":{"symbol":"X"}}'),
+        (
+            wire.AccountCommission(params=MarketParams("X")),
+            b'{"method":"account.commission","params":{"symbol":"X"}}',
+        ),
+        (
+            wire.RecentTrades(params=RecentTradesParams("X", 5_000)),
+            b'{"method":"trades.recent","params":{"symbol":"X","limit":5000}}',
+        ),
+        (wire.DayTicker(params=MarketParams("X")), b'{"method":"ticker.24hr","params":{"symbol":"X"}}'),
+        (
+            wire.Candles(params=CandlesParams("X", "4h", start_time=5)),
+            b'{"method":"klines","params":{"symbol":"X","interval":"4h","startTime":5}}',
+        ),
+        (wire.Depth(params=DepthParams("X")), b'{"method":"depth","params":{"symbol":"X"}}'),
         (wire.Ping(id="x"), b'{"method":"\\u0070ing","id":"\\u0078"}'),
     ):
         assert read(line) == request
@@ -143,7 +193,7 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
     request = read(msgspec.json.encode({"id": request_id, "method": "ping"}))
     assert request.id == request_id
     assert type(request.id) is type(request_id)
-    assert msgspec.json.decode(wire.encode_lines([wire.Reply(request.id, 200, wire.Nothing())]))["id"] == request_id
+    assert msgspec.json.decode(wire.encode_lines([wire.Reply(request.id, 200, Nothing())]))["id"] == request_id
 
 
 # -------------------------------------------------------------------------------------------------------------- refused
@@ -205,9 +255,9 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
             "timestamp must be a positive integer",
         ),
         (
-            b'{"method":"order.place","params":{"symbol":"X","side":"BUY","type":"LIMIT","stopPrice":"1"}}',
+            b'{"method":"order.place","params":{"symbol":"X","side":"BUY","type":"LIMIT","expireTime":9223372036855}}',
             INVALID_PARAMETER,
-            "stopPrice",
+            "from 1 to 9223372036854",
         ),
         (
             b'{"method":"order.cancel","params":{"symbol":"X","orderId":9223372036854775808}}',
@@ -223,6 +273,30 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
             b'{"method":"session.logon","params":{"apiKey":"' + b"k" * 65 + b'"}}',
             INVALID_PARAMETER,
             "apiKey must be",
+        ),
+        (
+            b'{"method":"session.logon","params":{"apiKey":"a","cancelOnDisconnect":1}}',
+            INVALID_PARAMETER,
+            "cancelOnDisconnect must be true or false",
+        ),
+        (b'{"method":"order.cancelAllAfter"}', MANDATORY_PARAM, "timeoutMs"),
+        (b'{"method":"order.cancelAllAfter","params":{"timeoutMs":-1}}', INVALID_PARAMETER, "from 0 to 86400000"),
+        (b'{"method":"order.cancelAllAfter","params":{"timeoutMs":86400001}}', INVALID_PARAMETER, "from 0 to 86400000"),
+        (b'{"method":"allOrders","params":{"symbol":"X","limit":1001}}', INVALID_PARAMETER, "from 1 to 1000"),
+        (b'{"method":"myTrades","params":{"symbol":"X","fromId":0}}', INVALID_PARAMETER, "fromId must be an id"),
+        (b'{"method":"klines","params":{"symbol":"X"}}', MANDATORY_PARAM, "interval is missing: 1m, 5m"),
+        (
+            b'{"method":"klines","params":{"symbol":"X","interval":"2m"}}',
+            INVALID_PARAMETER,
+            "1m, 5m, 15m, 1h, 4h or 1d",
+        ),
+        (b'{"method":"order.batch"}', MANDATORY_PARAM, "orders is missing: a list of 1 to 50 objects"),
+        (b'{"method":"order.batch","params":{"orders":{}}}', INVALID_PARAMETER, "orders must be a list of 1 to 50"),
+        (b'{"method":"order.batch","params":{"orders":[]}}', INVALID_PARAMETER, "orders must be a list of 1 to 50"),
+        (
+            b'{"method":"order.batch","params":{"orders":[' + b",".join([b"{}"] * 51) + b"]}}",
+            INVALID_PARAMETER,
+            "orders must be a list of 1 to 50",
         ),
     ],
 )
@@ -264,6 +338,25 @@ def test_a_bad_line_with_a_good_id_is_answered_with_it(line: bytes, request_id: 
     assert refused(line % request_id).request_id == json.loads(request_id)
 
 
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_the_limit_of_nesting_is_ours_and_exact(brackets: str) -> None:
+    """No decoder's own, which differs between Pythons; brackets in strings, or side by side, do not count."""
+    opening, closing = ('{"a":', "}") if brackets == "{}" else ("[", "]")
+
+    def nested(depth: int, innermost: str) -> bytes:
+        inner = depth - 2
+        value = opening * inner + innermost + closing * inner
+        return f'{{"id":5,"method":"ping","params":{{"x":{value}}}}}'.encode()
+
+    for depth in (wire.MAX_NESTING + 1, 900, 1_400, 9_900):
+        error = refused(nested(depth, "1"))
+        assert (error.code, error.request_id) == (INVALID_JSON, 5)
+        assert f"more than {wire.MAX_NESTING}" in error.message
+    for innermost in ("1", f'"{opening[:1] * 100}"', f'"\\"{opening[:1] * 100}"', f'["x"{f",{brackets}" * 100}]'):
+        depth = wire.MAX_NESTING - 2 * innermost.startswith("[")
+        assert refused(nested(depth, innermost)).code == UNKNOWN_PARAM
+
+
 @pytest.mark.parametrize("request_id", [b'"\\ud800"', b'"\xff"', b'"\xed\xa0\x80"'])
 def test_an_id_that_could_not_go_back_is_not_echoed(request_id: bytes) -> None:
     """Lone surrogates and broken UTF-8 have no faithful copy."""
@@ -271,11 +364,74 @@ def test_an_id_that_could_not_go_back_is_not_echoed(request_id: bytes) -> None:
     assert (error.code, error.request_id) == (INVALID_JSON, UNSET)
 
 
+def test_the_intervals_are_those_that_the_engine_keeps() -> None:
+    """The type of the parameter spells them out, for the decoder."""
+    names, _meta = get_args(Interval)
+    assert list(get_args(names)) == list(INTERVALS.values())
+
+
 def test_of_a_key_given_twice_any_one_counts_or_the_line_is_refused() -> None:
     """Both are allowed; what is not is an answer with a third value."""
     assert read(b'{"id":1,"id":2,"method":"ping"}').id in {1, 2}
     assert refused(b'{"method":"ping","method":"time","id":3}').request_id == 3
     assert refused(b'{"id":4,"method":"order.fly","method":"ping"}').request_id == 4
+
+
+# -------------------------------------------------------------------------------------------------------------- batches
+
+PLACE = b'{"symbol":"X","side":"BUY","type":"LIMIT","quantity":"1","price":"2"}'
+CANCEL = b'{"symbol":"X","orderId":5}'
+
+
+def orders(*parts: bytes) -> list[wire.OrderPlace | wire.OrderCancel | RefusedError]:
+    """The orders of a batch of these."""
+    batch = read(b'{"method":"order.batch","params":{"orders":[' + b",".join(parts) + b"]}}")
+    assert isinstance(batch, wire.OrderBatch)
+    return read_orders(batch)
+
+
+def test_what_has_a_side_is_placed_and_what_has_none_is_cancelled() -> None:
+    """Each becomes the request that it would be alone, without an id."""
+    assert orders(PLACE, CANCEL, b'{"symbol":"X","clientOrderId":"a"}') == [
+        wire.OrderPlace(params=PlaceParams("X", "BUY", "LIMIT", "1", price="2")),
+        wire.OrderCancel(params=CancelParams("X", 5)),
+        wire.OrderCancel(params=CancelParams("X", client_order_id="a")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "word"),
+    [
+        (b"7", INVALID_PARAMETER, "must be an object"),
+        (b"[]", INVALID_PARAMETER, "must be an object"),
+        (b"null", INVALID_PARAMETER, "must be an object"),
+        (b"{}", MANDATORY_PARAM, "symbol is missing"),
+        (b'{"symbol":"X","side":"BUY"}', MANDATORY_PARAM, "type is missing"),
+        (b'{"symbol":"X","type":"LIMIT"}', MANDATORY_PARAM, "side is missing"),
+        (b'{"symbol":"X","quantity":"1"}', UNKNOWN_PARAM, "order.cancel takes symbol, orderId"),
+        (b'{"symbol":"X","side":"BUY","type":"LIMIT","orderId":5}', UNKNOWN_PARAM, "order.place takes symbol, side"),
+        (b'{"symbol":"X","side":"BUY","type":"LIMIT","quantity":1}', INVALID_PARAMETER, "quantity must be a decimal"),
+        (b'{"symbol":"X","orderId":' + b"9" * 5_000 + b"}", INVALID_PARAMETER, "beyond every range"),
+        (b'{"symbol":"X","orderId":"5","orderId":6}', INVALID_PARAMETER, "key given twice"),
+    ],
+)
+def test_a_bad_order_of_a_batch_costs_only_itself(part: bytes, code: int, word: str) -> None:
+    """It is refused in its own place, with the words it would get alone."""
+    first, bad, last = orders(PLACE, part, CANCEL)
+    assert isinstance(first, wire.OrderPlace)
+    assert isinstance(last, wire.OrderCancel)
+    assert isinstance(bad, RefusedError)
+    assert (bad.code, word in bad.message) == (code, True), bad.message
+
+
+@pytest.mark.parametrize(
+    "part", [b'{"symbol":"\xff"}', b'{"x":"\xff"}', b'{"symbol":"\\udc00"}', b'"\xed\xa0\x80"', b"[" * 70 + b"]" * 70]
+)
+def test_a_line_that_is_no_text_is_refused_whole_wherever_it_is_broken(part: bytes) -> None:
+    """In an order of a batch, too: then none of them is taken."""
+    with pytest.raises(RefusedError) as caught:
+        orders(PLACE, part)
+    assert caught.value.code == INVALID_JSON
 
 
 # -------------------------------------------------------------------------------------------------------------- fuzzing
@@ -289,6 +445,10 @@ GOOD = (
     ),
     b'{"id":3,"method":"order.cancel","params":{"symbol":"BTC-USDT","orderId":12}}',
     b'{"id":4,"method":"depth","params":{"symbol":"BTC-USDT","limit":10}}',
+    (
+        b'{"id":5,"method":"order.batch","params":{"orders":[{"symbol":"X","side":"BUY","type":"LIMIT","quantity":"1",'
+        b'"price":"2"},{"symbol":"X","orderId":5}]}}'
+    ),
 )
 
 WORDS = st.sampled_from(["id", "method", "params", "symbol", "side", "quantity", "orderId", "ping", "order.place", "x"])

@@ -10,13 +10,14 @@ import pytest
 import structlog
 from attrs import evolve
 
-from book.commands import Command
+from book.commands import Command, Tick
 from persistence import codec, recovery
 from persistence.exits import Damaged, Exit, NewerFormat, Stop, Unreadable
+from persistence.reqlog import ReqlogConfig
 from persistence.segments import path_of, segments
 from persistence.storage import RealDisk
 from tests.logs import ENGINE_VERSION, NOW, append, logged_commands, open_log, order
-from tests.simulation.disk import power_cut
+from tests.simulation.disk import SimulatedDisk, power_cut
 
 SECTOR = codec.SECTOR_BYTES
 
@@ -87,6 +88,10 @@ class Scene:
         """Assert that the log opens with exactly these commands, and takes more."""
         append(open_log(self.disk), [order(999)])
         assert logged_commands(self.disk) == [*expected, order(999)]
+
+
+class StopError(Exception):
+    """What a stop of the program does to a walk, by the progress it tells."""
 
 
 @pytest.fixture(name="scene")
@@ -346,7 +351,7 @@ def test_a_segment_that_cannot_be_read_stops(scene: Scene) -> None:
     """A folder in its place is as good an example as a bad mode or a dying disk."""
     scene.file.unlink()
     scene.file.mkdir()
-    stop = scene.stops(f"cannot read .*{scene.path}: Is a directory", Unreadable)
+    stop = scene.stops(f"cannot read .*{scene.path}: it is a folder where a file belongs", Unreadable)
     assert stop.exit_code is Exit.DATA_DAMAGED
 
 
@@ -401,6 +406,28 @@ def test_a_torn_seal_before_a_segment_with_frames_stops(scene: Scene) -> None:
     begin, end = scene.frames(path)[-1]
     scene.change(lambda data: data.__setitem__(slice(begin, end - 8), bytes(end - 8 - begin)), path)
     scene.stops(f"{path}, offset {begin}")
+
+
+def test_a_stop_does_not_wait_for_the_end_of_a_segment() -> None:
+    """A walk tells its progress every so many frames, so that this may end it; every file is as it was."""
+    disk, stride = SimulatedDisk(), recovery.FRAMES_PER_PROGRESS
+    log = open_log(disk, ReqlogConfig(segment_bytes=1024 * 1024))
+    for _ in range(3 * stride):
+        append(log, [Tick()])
+    before = disk.image()
+
+    def stop_within(done: int, total: int) -> None:
+        assert total == disk.size(log.segment_path)
+        if done:
+            raise StopError
+
+    walked: list[int] = []
+    with pytest.raises(StopError):
+        walked.extend(frame.offset for frame in recovery.Walk(disk, segments(disk), stop_within))
+    assert len(walked) == stride - 1
+    with pytest.raises(StopError):
+        recovery.recover(disk, engine_version=ENGINE_VERSION, progress=stop_within)
+    assert disk.image() == before
 
 
 def _last_frame_over_two_sectors(scene: Scene) -> tuple[int, int, int]:

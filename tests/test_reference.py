@@ -4,9 +4,9 @@ from typing import cast
 
 import pytest
 
-from book.commands import Tick
+from book.commands import Command, Tick
 from book.queries import Info
-from book.reference import ReferenceCommand, ReferenceEngine
+from book.reference import ReferenceEngine
 from tests import wild
 from tests.exchange import buy, sell
 
@@ -28,7 +28,7 @@ def test_it_passes_its_own_check() -> None:
 def test_its_check_finds_a_unit_from_nowhere() -> None:
     """What is owned must have come in."""
     engine = traded()
-    engine._give(1, "USDT", 1)
+    engine.state.give(1, "USDT", 1)
     with pytest.raises(AssertionError, match="came in"):
         engine.check()
 
@@ -36,7 +36,7 @@ def test_its_check_finds_a_unit_from_nowhere() -> None:
 def test_its_check_finds_an_order_that_is_not_covered() -> None:
     """What orders hold must be owned."""
     engine = traded()
-    engine._open[0].quantity = 10**6
+    engine.state.open[0].quantity = 10**6
     with pytest.raises(AssertionError, match="holds more USDT"):
         engine.check()
 
@@ -44,7 +44,7 @@ def test_its_check_finds_an_order_that_is_not_covered() -> None:
 def test_its_check_finds_orders_that_should_have_traded() -> None:
     """A book must not cross."""
     engine = traded()
-    engine._open[0].worst = 101
+    engine.state.open[0].worst = 101
     with pytest.raises(AssertionError, match="could trade"):
         engine.check()
 
@@ -52,8 +52,8 @@ def test_its_check_finds_orders_that_should_have_traded() -> None:
 def test_its_check_finds_an_order_with_nothing_left() -> None:
     """What rests can trade."""
     engine = traded()
-    engine._open[0].executed = 5
-    with pytest.raises(AssertionError, match="rests with 0 open"):
+    engine.state.open[0].executed = 5
+    with pytest.raises(AssertionError, match="order 1 has 0 open"):
         engine.check()
 
 
@@ -70,6 +70,6 @@ def test_a_question_is_no_command() -> None:
     """Nor the other way round."""
     engine = ReferenceEngine()
     with pytest.raises(TypeError, match="Info is none of"):
-        engine.apply(cast("ReferenceCommand", Info()), 1, 0)
+        engine.apply(cast("Command", Info()), 1, 0)
     with pytest.raises(TypeError, match="Tick is none of"):
         engine.query(cast("Info", Tick()))

@@ -251,7 +251,8 @@ def test_the_exchange_is_described_by_its_rules() -> None:
         '{"id":1,"status":200,"result":{"assets":[{"asset":"BTC","decimals":8},{"asset":"USDT","decimals":6}],'
         '"symbols":[{"symbol":"BTC-USDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","tickSize":"0.01",'
         '"lotSize":"0.0001","minQty":"0.0001","maxQty":"10000.0000","minNotional":"5.000000","maxOpenOrders":20000,'
-        '"makerFee":"0.001000","takerFee":"0.002000","selfTradePreventionMode":"EXPIRE_TAKER"}]}}'
+        '"makerFee":"0.001000","takerFee":"0.002000","selfTradePreventionMode":"EXPIRE_TAKER","priceBand":"0.000000",'
+        '"haltMs":0}]}}'
     )
 
 

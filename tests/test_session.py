@@ -3,7 +3,7 @@
 # ruff: noqa: ARG001 - to ask for the fixture is to run on virtual time
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import pytest
 import trio
@@ -11,13 +11,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.abc import HalfCloseableStream
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
+from actors import session as session_module
 from actors.mailbox import Busy, OutcomeUnknown
-from actors.requests import Batch
+from actors.requests import Batch, Done
 from actors.session import MAX_FAILED_LOGONS, Session, SessionLimits
 from actors.wire import MAX_LINE_BYTES, logon_payload
 from book import codes
-from book.commands import CancelOrder, PlaceOrder
-from book.queries import Logon
+from book.commands import ArmSession, CancelOrder, LoseSession, PlaceOrder
+from book.events import OrderView, Rejected
+from book.queries import Logon, OpenOrders
+from book.terms import BUY, GTC, LIMIT
 from tests.clients import (
     EPOCH_MS,
     NONCE,
@@ -82,7 +85,7 @@ async def test_a_whole_trading_day_over_one_connection(autojump_clock: MockClock
         assert code(await client.ask("exchangeInfo")) == 0
         assert code(await client.ask("account.status")) == codes.UNAUTHORIZED
         assert code(await client.ask("session.status")) == codes.UNAUTHORIZED
-        who = {"account": 1, "permissions": ["read", "trade"], "since": EPOCH_MS}
+        who = {"account": 1, "permissions": ["read", "trade"], "since": EPOCH_MS, "cancelOnDisconnect": False}
         assert await client.ask("session.logon", apiKey="alice") == {"status": 200, "result": who}
         assert await client.ask("session.status") == {"status": 200, "result": who}
         await client.send(place(5, clientOrderId="a-1"))
@@ -198,6 +201,121 @@ async def test_refused_lines_change_nothing(autojump_clock: MockClock) -> None:
         assert all(codes_of(await client.replies(len(bad))))
         assert (exchange.engine.state_hash(), exchange.seq) == (before, seq)
         await client.send(place(4))
+        assert code(await client.receive()) == 0
+
+
+# -------------------------------------------------------------------------------------------------------------- batches
+
+
+def batch_of(request_id: object, *orders: object) -> dict[str, object]:
+    """An `order.batch` of these."""
+    return {"id": request_id, "method": "order.batch", "params": {"orders": orders}}
+
+
+def order(number: int, **changes: object) -> object:
+    """The parameters of an order that rests, with a name of its own."""
+    return place(0, clientOrderId=f"c-{number}", **changes)["params"]
+
+
+async def test_a_batch_is_answered_with_one_outcome_for_each(autojump_clock: MockClock) -> None:
+    """In order, each as it would have been alone; what is wrong costs only itself."""
+    async with connected(Exchange(), logged_on="alice") as (client, _):
+        cancel = {"symbol": "BTC-USDT", "clientOrderId": "c-1"}
+        await client.send(batch_of("b", order(1), order(2, price="0.001"), 7, cancel, cancel, order(1)), PING)
+        reply, pong = await client.replies(2)
+        assert (reply["id"], reply["status"], pong["status"]) == ("b", 200, 200)
+        results = reply["result"]["results"]  # type: ignore[index]  # it was done
+        assert codes_of(results) == [
+            0,
+            codes.FILTER_FAILURE,
+            codes.INVALID_PARAMETER,
+            0,
+            codes.CANCEL_REJECTED,
+            codes.ORDER_REJECTED,
+        ]
+        assert [list(part) for part in results] == [
+            ["status", "result" if part["status"] == 200 else "error"] for part in results
+        ]
+        assert [results[index]["result"]["status"] for index in (0, 3)] == ["NEW", "CANCELED"]
+        assert results[0]["result"]["clientOrderId"] == results[3]["result"]["clientOrderId"] == "c-1"
+        assert results[5]["error"]["reason"] == "DUPLICATE_CLIENT_ORDER_ID"
+
+
+async def test_the_orders_of_a_batch_follow_each_other_at_the_engine(autojump_clock: MockClock) -> None:
+    """Between those of the lines around them, and in the same batch as these."""
+    exchange = Exchange()
+    async with connected(exchange, serve=False) as (client, _):
+        await log_on(client, exchange)
+        await client.send(place(1, clientOrderId="c-0"), batch_of(2, order(1), order(2), {}), batch_of(3, {}), place(4))
+        batch = await exchange.mailbox.receive()
+        names = [request.client_order_id for request in batch.request if isinstance(request, PlaceOrder)]
+        assert names == ["c-0", "c-1", "c-2", ""]
+        exchange.answer(batch)
+        replies = await client.replies(4)
+        assert codes_of(replies) == [0, 0, 0, 0]
+        results = [reply["result"].get("results") for reply in replies]  # type: ignore[attr-defined]  # all were done
+        assert results[0] is results[3] is None
+        assert [codes_of(several) for several in results[1:3]] == [
+            [0, 0, codes.MANDATORY_PARAM],
+            [codes.MANDATORY_PARAM],
+        ]
+
+
+async def test_the_orders_of_a_batch_share_its_fate_but_not_its_outcomes(autojump_clock: MockClock) -> None:
+    """When matching fails, each of them says for itself whether it may have been done."""
+    exchange = Exchange()
+    async with connected(exchange, serve=False) as (client, _):
+        await log_on(client, exchange)
+        await client.send(batch_of(1, order(1), {}, order(2)), batch_of(2, order(3)))
+        batch = await exchange.mailbox.receive()
+        batch.settle([exchange.outcome(batch.request[0]), Busy("not now"), OutcomeUnknown("who knows")])
+        await client.send(batch_of(3, order(4), order(5)))
+        (await exchange.mailbox.receive()).fail(OutcomeUnknown("the writer went away"))
+        results = [reply["result"]["results"] for reply in await client.replies(3)]  # type: ignore[index]
+        assert [codes_of(several) for several in results] == [
+            [0, codes.MANDATORY_PARAM, codes.SERVER_BUSY],
+            [codes.TIMEOUT],
+            [codes.TIMEOUT, codes.TIMEOUT],
+        ]
+
+
+async def test_a_batch_that_is_none_changes_nothing(autojump_clock: MockClock) -> None:
+    """No list, an empty or a long one, broken text in any order, nobody logged on: refused as a whole."""
+    exchange = Exchange()
+    broken = b'{"id":9,"method":"order.batch","params":{"orders":[%s,{"symbol":"\xff"}]}}\n'
+    good = b'{"symbol":"BTC-USDT","side":"BUY","type":"LIMIT","quantity":"1","price":"40000"}'
+    async with connected(exchange) as (client, _):
+        assert code(await client.ask("order.batch", orders=[order(1)])) == codes.UNAUTHORIZED
+        assert code(await client.ask("session.logon", apiKey="alice")) == 0
+        seq = exchange.seq
+        await client.send(batch_of(1), batch_of(2, *[order(1)] * 51), broken % good)
+        replies = await client.replies(3)
+        assert codes_of(replies) == [codes.INVALID_PARAMETER, codes.INVALID_PARAMETER, codes.INVALID_JSON]
+        assert [reply["id"] for reply in replies] == [1, 2, 9]
+        assert exchange.seq == seq
+
+
+async def test_every_order_of_a_batch_counts_against_the_rate(autojump_clock: MockClock) -> None:
+    """What a batch takes beyond what there is must come in before the next request."""
+    limits = SessionLimits(requests_per_second=10, burst=5)
+    async with connected(Exchange(), limits, logged_on="alice") as (client, _):
+        assert code(await client.ask("order.batch", orders=[order(number) for number in range(14)])) == 0
+        reply = await client.ask("ping")
+        assert code(reply) == codes.TOO_MANY_REQUESTS
+        assert reply["error"]["retryAfter"] == 1_100  # type: ignore[index]  # 5 there, 15 taken
+        await trio.sleep(1.1)
+        assert code(await client.ask("ping")) == 0
+
+
+async def test_every_order_of_a_batch_weighs(autojump_clock: MockClock) -> None:
+    """As much as alone, and bad ones as much as bad lines."""
+    exchange = Exchange()
+    async with connected(exchange, serve=False) as (client, running):
+        await log_on(client, exchange)
+        await client.send(batch_of(1, order(1), order(2), {}))
+        await wait_all_tasks_blocked()
+        assert running.statistics().in_flight == 1 + 2 + 4
+        exchange.answer(await exchange.mailbox.receive())
         assert code(await client.receive()) == 0
 
 
@@ -521,6 +639,144 @@ async def test_a_logon_that_was_not_done_can_be_tried_again(autojump_clock: Mock
             (await exchange.mailbox.receive()).fail(OutcomeUnknown("gone"))
             assert code(await client.receive()) == codes.TIMEOUT
         await log_on(client, exchange)
+
+
+# ------------------------------------------------------------------------------------------------ cancel on disconnect
+
+
+@asynccontextmanager
+async def armed(exchange: Exchange) -> AsyncIterator[tuple[Client, Session]]:
+    """A client whose orders are to be cancelled when it is gone."""
+    async with connected(exchange) as (client, running):
+        reply = await client.ask("session.logon", apiKey="alice", cancelOnDisconnect=True)
+        assert reply["result"]["cancelOnDisconnect"] is True  # type: ignore[index]  # it was done
+        yield client, running
+
+
+async def test_a_session_is_armed_before_its_logon_is_answered(autojump_clock: MockClock) -> None:
+    """For the account and by the key that logs on; whoever does not want it is left alone."""
+    exchange = Exchange()
+    async with armed(exchange) as (client, _):
+        assert exchange.seen[-1] == [ArmSession(1, 11, 7)]
+        status = await client.ask("session.status")
+        assert status["result"]["cancelOnDisconnect"] is True  # type: ignore[index]
+    assert exchange.lost == [7]
+    exchange = Exchange()
+    async with connected(exchange, logged_on="alice") as (client, _):
+        status = await client.ask("session.status")
+        assert status["result"]["cancelOnDisconnect"] is False  # type: ignore[index]
+    assert exchange.lost == []
+
+
+async def test_orders_end_with_their_session(autojump_clock: MockClock) -> None:
+    """Those that it placed, and no others."""
+    exchange = Exchange()
+    other = exchange.outcome(PlaceOrder(1, 11, 3, "BTC-USDT", BUY, LIMIT, GTC, 10, 4_000_000))
+    assert isinstance(other, Done)
+    async with armed(exchange) as (client, _):
+        await client.send(place(1), place(2))
+        assert codes_of(await client.replies(2)) == [0, 0]
+    (session_number,) = exchange.lost
+    exchange.outcome(LoseSession(session_number))
+    left = exchange.outcome(OpenOrders(1))
+    assert isinstance(left, list)
+    assert [view.order_id for view in left if isinstance(view, OrderView)] == [1]
+
+
+@pytest.mark.parametrize("end", ["client", "kill", "stop", "expelled", "crash"])
+async def test_a_session_reports_its_end_once_however_it_comes(
+    end: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client goes, an operator kills it, the gateway stops, a limit is broken, or we have a bug."""
+    exchange = Exchange()
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True) if end == "crash" else nullcontext():
+        async with armed(exchange) as (client, running):
+            if end == "kill":
+                running.kill()
+            elif end == "stop":
+                running.stop()
+            elif end == "expelled":
+                await client.send(b"x" * (MAX_LINE_BYTES + 1))
+                await client.rest()
+            elif end == "crash":
+                monkeypatch.setattr(session_module, "read", lambda line: len(line) / 0)
+                await client.send(PING)
+                await client.rest()
+    assert exchange.lost == [7]
+
+
+async def test_a_session_that_may_have_been_armed_reports_its_end(autojump_clock: MockClock) -> None:
+    """Its client went, or matching failed, before it was known whether it was."""
+    for fate in ("gone", "unknown"):
+        exchange = Exchange()
+        async with connected(exchange, serve=False) as (client, running):
+            await client.send({"method": "session.logon", "params": {"apiKey": "alice", "cancelOnDisconnect": True}})
+            exchange.answer(await exchange.mailbox.receive())
+            arming = await exchange.mailbox.receive()
+            if fate == "gone":
+                running.kill()
+            else:
+                arming.fail(OutcomeUnknown("the writer went away"))
+                assert code(await client.receive()) == codes.TIMEOUT
+        assert exchange.lost == [7]
+
+
+async def test_a_logon_whose_session_cannot_be_armed_fails(autojump_clock: MockClock) -> None:
+    """It says why, may be tried again, and leaves nothing to report."""
+    exchange = Exchange()
+    async with connected(exchange, serve=False) as (client, _):
+        for outcome, expected in (
+            (Busy("not now"), codes.SERVER_BUSY),
+            (Rejected(codes.INVALID_PARAMETER, "SESSION_TAKEN", "session", 7), codes.INVALID_PARAMETER),
+        ):
+            await client.send({"method": "session.logon", "params": {"apiKey": "alice", "cancelOnDisconnect": True}})
+            exchange.answer(await exchange.mailbox.receive())
+            (await exchange.mailbox.receive()).settle([outcome])
+            reply = await client.receive()
+            assert code(reply) == expected
+            await client.send({"method": "account.status"})
+            assert code(await client.receive()) == codes.UNAUTHORIZED
+        await log_on(client, exchange)
+    assert exchange.lost == []
+
+
+async def test_a_key_that_may_not_trade_has_nothing_to_cancel(autojump_clock: MockClock) -> None:
+    """It is told so instead of being armed."""
+    async with connected(exchange := Exchange()) as (client, _):
+        reply = await client.ask("session.logon", apiKey="looker", cancelOnDisconnect=True)
+        assert code(reply) == codes.REJECTED_KEY
+        assert "cancelOnDisconnect" in str(reply)
+    assert exchange.lost == []
+
+
+async def test_a_logout_cancels_the_orders_of_an_armed_session(autojump_clock: MockClock) -> None:
+    """Those sent before it, before it is answered; what is sent behind it is nobody's. Then there is no more to do."""
+    exchange = Exchange()
+    async with armed(exchange) as (client, _):
+        await client.send(
+            place(1), {"id": 2, "method": "session.logout"}, place(3), {"id": 4, "method": "session.status"}
+        )
+        assert codes_of(await client.replies(4)) == [0, 0, codes.UNAUTHORIZED, codes.UNAUTHORIZED]
+        assert exchange.seen[-1] == [LoseSession(7)]
+        assert exchange.outcome(OpenOrders(1)) == []
+    assert exchange.lost == []
+
+
+async def test_a_logout_that_was_not_done_can_be_tried_again(autojump_clock: MockClock) -> None:
+    """Until then the session is what it was."""
+    exchange = Exchange()
+    async with connected(exchange, serve=False) as (client, _):
+        await client.send({"method": "session.logon", "params": {"apiKey": "alice", "cancelOnDisconnect": True}})
+        for _ in range(2):
+            exchange.answer(await exchange.mailbox.receive())
+        assert code(await client.receive()) == 0
+        await client.send({"method": "session.logout"}, {"method": "session.status"})
+        (await exchange.mailbox.receive()).fail(Busy("restarting"))
+        assert codes_of(await client.replies(2)) == [codes.SERVER_BUSY, 0]
+        await client.send({"method": "session.logout"})
+        exchange.answer(await exchange.mailbox.receive())
+        assert code(await client.receive()) == 0
+    assert exchange.lost == []
 
 
 # ----------------------------------------------------------------------------------------------------------------- ends

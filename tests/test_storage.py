@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import NoReturn
@@ -116,6 +117,11 @@ def failing(number: int) -> object:
     return call
 
 
+def denied(path: object, *_: object, **__: object) -> NoReturn:
+    """A system call that is not permitted on this path."""
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 def test_a_failed_write_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """EIO and ENOSPC on an append end the process with code 5, naming file and error."""
@@ -182,6 +188,45 @@ def test_a_file_that_may_not_be_read_is_unreadable(tmp_path: Path, monkeypatch: 
         disk.read("a")
 
 
+@pytest.mark.parametrize(
+    ("operate", "culprit"),
+    [
+        (lambda disk: disk.make_folder("file"), "file"),
+        (lambda disk: disk.make_folder("file/folder"), "file"),
+        (lambda disk: disk.make_folder("link"), "link"),
+        (lambda disk: disk.list("file"), "file"),
+        (lambda disk: disk.size("file/a"), "file/a"),
+        (lambda disk: disk.read("folder"), "folder"),
+        (lambda disk: disk.open("folder"), "folder"),
+        (lambda disk: disk.create_zeroed("folder", 8), "folder"),
+        (lambda disk: disk.write_file("folder", b"x"), "folder"),
+        (lambda disk: disk.truncate("folder", 0), "folder"),
+        (lambda disk: disk.rename("file", "folder"), "folder"),
+        (lambda disk: disk.sync_folder("file"), "file"),
+    ],
+)
+def test_what_is_in_the_way_is_named_and_left_alone(
+    tmp_path: Path, operate: Callable[[Disk], object], culprit: str
+) -> None:
+    """A file where a folder belongs, or the reverse, is nothing against the disk: code 3, and what to do about it."""
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(Unreadable, match=rf"{tmp_path}/{culprit}: .* belongs; move (it|that) elsewhere$"):
+        operate(RealDisk(str(tmp_path), power_cut))
+    assert (tmp_path / "file").read_text() == "precious"
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_file_that_may_not_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was written yet, a wrong mode is nothing against the disk either."""
+    disk = RealDisk(str(tmp_path), power_cut)
+    disk.write_file("a", b"x")
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(Unreadable, match=rf"^cannot use {tmp_path}/a: Permission denied; check its owner and mode$"):
+        disk.open("a")
+
+
 # The lock -------------------------------------------------------------------------------------------------------------
 
 HOLD = "import sys; from persistence.storage import lock; held = lock(sys.argv[1]); print(); sys.stdin.read()"
@@ -209,10 +254,12 @@ def test_the_lock_does_not_go_to_children(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file in the way is a clear line, not a traceback."""
+    """A file in the way, above it or in its lock's place is a clear line, not a traceback."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unreadable, match="cannot use the data folder"):
-        lock(str(tmp_path / "file"))
+    (tmp_path / "folder" / "lock").mkdir(parents=True)
+    for root, culprit in (("file", "file"), ("file/folder", "file/folder"), ("folder", "folder/lock")):
+        with pytest.raises(Unreadable, match=f"^cannot use {tmp_path}/{culprit}: .* belongs; move .* elsewhere$"):
+            lock(str(tmp_path / root))
 
 
 # What only the simulated disk does ------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 import io
 import logging
+import os
+import pty
+import subprocess
 import sys
 import time
 
@@ -35,6 +38,21 @@ def test_nothing_for_what_is_done_at_once(screen: io.StringIO) -> None:
     """Work that is complete at the first look shows no bar."""
     terminal.progress("replaying the log")(100, 100)
     assert "replaying" not in screen.getvalue()
+
+
+@pytest.mark.process
+def test_the_cursor_comes_back_also_when_the_work_is_cut_off() -> None:
+    """A terminal that was left without one is broken for whoever types into it next."""
+    program = "from tallystick import terminal; terminal.progress('checking')(1, 10); raise SystemExit(3)"
+    ours, theirs = pty.openpty()
+    try:
+        assert subprocess.run([sys.executable, "-c", program], stderr=theirs, check=False).returncode == 3
+        shown = os.read(ours, 65_536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert b"\x1b[?25l" in shown
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
 
 
 def test_lines_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ tight filters, an asset of which there is as much as 64 bits hold. The commands 
 of their fields goes wild.
 """
 
+from collections.abc import Callable
 from random import Random
 from typing import Final, cast, get_args
 
@@ -12,22 +13,85 @@ import msgspec
 from attrs import frozen
 
 from book.commands import (
+    AdjustBalance,
+    AmendOrder,
+    ArmSession,
     CancelAll,
+    CancelAllAfter,
     CancelOrder,
+    ClearMarket,
+    Command,
     CreditDeposit,
     DefineAccount,
     DefineAsset,
     DefineKey,
     DefineMarket,
     Definition,
+    FreezeAccount,
+    FreezeAsset,
+    LoseAllSessions,
+    LoseSession,
     PlaceOrder,
+    ReplaceOrder,
+    RevokeKey,
+    SetAccountTier,
+    SetEngineVersion,
+    SetFeeTier,
+    SetMarketState,
     Tick,
+    TradingCommand,
 )
 from book.definitions import Account, Asset, Key, Market
-from book.events import Event, OrderAccepted, OrderClosed
-from book.queries import Balances, Depth, Directory, Info, Logon, OpenOrders, OrderStatus, Query
-from book.reference import ReferenceCommand as Command
-from book.terms import BUY, DECREMENT, EXPIRE_BOTH, EXPIRE_TAKER, FOK, GTC, IOC, LIMIT, MARKET, MAX_INT, NONE, SELL
+from book.events import (
+    Event,
+    MarketStateChanged,
+    OrderAccepted,
+    OrderAmended,
+    OrderClosed,
+    OrderReduced,
+    OrderTriggered,
+    OrderView,
+    Trade,
+)
+from book.queries import (
+    AccountDetails,
+    AccountOrders,
+    AccountTrades,
+    Balances,
+    Candles,
+    Commission,
+    Depth,
+    Directory,
+    Info,
+    JudgeOrder,
+    Logon,
+    OpenOrders,
+    OrderStatus,
+    Query,
+    RecentTrades,
+    Ticker,
+)
+from book.terms import (
+    BUY,
+    DECREMENT,
+    EXPIRE_BOTH,
+    EXPIRE_TAKER,
+    FOK,
+    GTC,
+    GTD,
+    IOC,
+    LIMIT,
+    MARKET,
+    MARKET_STATES,
+    MAX_INT,
+    NONE,
+    SELL,
+    STOP_LOSS,
+    STOP_LOSS_LIMIT,
+    TAKE_PROFIT,
+    TAKE_PROFIT_LIMIT,
+    TRADING,
+)
 
 NUMBERS: Final = [0, 1, -1, 2, 7, 10**9, 2**31, MAX_INT, MAX_INT - 1, 2**63, -(2**63), 2**64, 10**30, -(10**30)]
 TEXTS: Final = [
@@ -39,6 +103,7 @@ OTHER_TYPES: Final[list[object]] = [None, True, 0, 1.0, "", b"", [], 10**30]
 SEVERAL_YEARS_MS: Final = 10**11
 
 ACCOUNTS: Final = range(1, 6)
+SESSIONS: Final = [0, 1, 2, 7]
 ASSETS: Final = [Asset("BTC", 8), Asset("USDT", 6), Asset("ONE", 0), Asset("GWEI", 9), Asset("ALL", 9)]
 FUNDS: Final = {"BTC": 10**12, "USDT": 10**6, "ONE": 5_000, "GWEI": 10**18, "ALL": 10**18}
 
@@ -55,9 +120,13 @@ class Pit:
 
 
 PITS: Final = [
-    # A lot at a tick is one unit: fees are small, and rounding is most of them. Every filter is near.
+    # A lot at a tick is one unit: fees are small, and rounding is most of them. Every filter is near, and so is the end
+    # of the band.
     Pit(
-        Market("BTC-USDT", "BTC", "USDT", 1, 2, 10_000, 1, 60, 150, 3, 1_000, 2_000, 100_000, EXPIRE_TAKER),
+        Market(
+            *("BTC-USDT", "BTC", "USDT", 1, 2, 10_000, 2, 60, 150, 4, 1_000, 2_000, 100_000, EXPIRE_TAKER),
+            *(100, 60_000, 1_500),
+        ),
         *(1, 100, 8, 70),
     ),
     # Rebates, and a lot that is a unit of the base.
@@ -65,9 +134,13 @@ PITS: Final = [
         Market("ONE-USDT", "ONE", "USDT", 7, 6, 1, 1, MAX_INT, 0, 40, -1_999, 2_000, 500_000, DECREMENT),
         *(7, 1_000, 30, 12),
     ),
-    # A tick worth so much that some thousand lots overflow; the whole is taken as a fee and given as a rebate.
+    # A tick worth so much that some thousand lots overflow; the whole is taken as a fee and given as a rebate. Once
+    # halted, it stays so until somebody resumes it.
     Pit(
-        Market("ONE-GWEI", "ONE", "GWEI", 10**6, 0, 1, 1, MAX_INT, 10**15, 40, -1_000_000, 1_000_000, 1_000_000, NONE),
+        Market(
+            *("ONE-GWEI", "ONE", "GWEI", 10**6, 0, 1, 1, MAX_INT, 10**15, 40, -1_000_000, 1_000_000, 1_000_000, NONE),
+            *(0, 600_000, 0),
+        ),
         *(10**15, 5, 4, 20),
     ),
     # Prices at the far end of 64 bits; a maker pays more than a taker; a market order may not leave the best price.
@@ -92,52 +165,75 @@ def opening() -> list[Command]:
         commands.append(DefineKey(_key(account, account, 7 if account % 2 else 2)))
         if account < ACCOUNTS[-1]:
             commands += [CreditDeposit(f"start|{account}|{name}", account, name, FUNDS[name]) for name in FUNDS]
-    commands.append(DefineKey(_key(9, 1, 5)))
+    commands += [DefineKey(_key(8, 2, 7)), DefineKey(_key(9, 1, 5))]
     commands.append(CreditDeposit("start|all", 1, "ALL", MAX_INT - 4 * FUNDS["ALL"] - 10**17))
     return commands
 
 
 class Wild:
-    """An endless stream, the same for the same `Random`. `now_ms` is the time the next command will be applied at."""
+    """An endless stream, the same for the same `Random`. `now_ns` is the time the next command will be applied at."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._live: dict[int, CancelOrder] = {}  # what would cancel it, by order id
+        self._live: dict[int, OrderView] = {}  # the open orders, by id
+        self._last_prices = {pit.market.symbol: pit.middle for pit in PITS}
+        self._closed: set[str] = set()  # the markets that do not trade
         self._last_order_id = 0
         self._defined = 0
+        self._now_ns = 0
 
     def heard(self, events: list[Event]) -> None:
         """What came of a command that was accepted."""
         for event in events:
-            if isinstance(event, OrderAccepted):
-                order = event.order
-                cancel = CancelOrder(order.account, 0, 0, order.symbol, order.order_id, order.client_order_id)
-                self._live[order.order_id] = cancel
-                self._last_order_id = order.order_id
+            if isinstance(event, OrderAccepted | OrderAmended | OrderReduced | OrderTriggered):
+                self._live[event.order.order_id] = event.order
+                self._last_order_id = max(self._last_order_id, event.order.order_id)
             elif isinstance(event, OrderClosed):
                 del self._live[event.order.order_id]
+            elif isinstance(event, Trade):
+                self._last_prices[event.symbol] = event.price
+            elif isinstance(event, MarketStateChanged):
+                (self._closed.discard if event.state == TRADING else self._closed.add)(event.symbol)
 
-    def command(self, now_ms: int) -> Command:
+    def command(self, now_ns: int) -> Command:
         """The next command: sensible, or with a field or two gone wild."""
         random = self._random
-        make = random.choices(
-            (self._order, self._cancel, self._cancel_all, self._deposit, self._definition, Tick),
-            (70, 12, 1, 6, 10, 1),
-        )[0]
-        command: Command = make()
-        if isinstance(command, PlaceOrder | CancelOrder | CancelAll) and random.random() < 0.1:
-            command = self._signed(command, now_ms)
+        self._now_ns = now_ns
+        makers, weights = zip(*self._makers(), strict=True)
+        command: Command = random.choices(makers, weights)[0]()
+        if isinstance(command, TradingCommand) and random.random() < 0.1:
+            command = self._signed(command)
         wildness = 0.5 if isinstance(command, Definition) else 0.1
         while random.random() < wildness:
             command = self._gone_wild(command)
         return command
 
+    def _makers(self) -> list[tuple[Callable[[], Command], int]]:
+        """What makes a sensible command, and how often it does."""
+        return [
+            (self._order, 800),
+            (self._amend, 110),
+            (self._replace, 50),
+            (self._cancel, 100),
+            (self._cancel_all, 10),
+            (self._cancel_all_after, 8),
+            (self._session, 20),
+            (LoseAllSessions, 3),
+            (self._deposit, 50),
+            (self._adjust, 40),
+            (self._definition, 80),
+            (self._market_state, 60),
+            (self._setting, 60),
+            (Tick, 10),
+        ]
+
     def wrong_type(self) -> Command:
         """A command with something in it that is of another type than it must be."""
         random = self._random
-        command = random.choice(
-            (self._order(), self._cancel(), self._cancel_all(), self._deposit(), self._definition())
-        )
+        command: Command = Tick()
+        while not command.__struct_fields__:
+            make, _ = random.choice(self._makers())
+            command = make()
         field = random.choice(command.__struct_fields__)
         kind = type(getattr(command, field))
         return msgspec.structs.replace(
@@ -147,8 +243,10 @@ class Wild:
     def question(self) -> Query:
         """Any query, many of them odd."""
         random = self._random
-        account = random.choice((0, *ACCOUNTS, *NUMBERS))
-        symbol = random.choice((*(pit.market.symbol for pit in PITS), *TEXTS))
+        account = random.choice((0, *ACCOUNTS, *ACCOUNTS, *NUMBERS))
+        symbol = random.choice((*[pit.market.symbol for pit in PITS] * 3, *TEXTS))
+        limit = random.choice((1, 2, 500, 1_000, 1_001, 1_500, 1_501, self._number()))
+        from_id = random.choice((0, 1, self._order_id(), self._number()))
         questions: list[Query] = [
             OrderStatus(account, symbol, self._order_id()),
             OrderStatus(account, symbol, self._number(), random.choice(TEXTS)),
@@ -157,13 +255,22 @@ class Wild:
             OpenOrders(account, symbol),
             Balances(account),
             Depth(symbol, self._number()),
-            Logon(random.choice(("key-1", *TEXTS))),
+            Logon(random.choice(("key-1", "key-8", "key-9", *TEXTS))),
             Directory(),
             Info(),
+            JudgeOrder(self._order()),
+            JudgeOrder(cast("PlaceOrder", self._gone_wild(self._order()))),
+            AccountTrades(account, symbol, from_id, limit),
+            AccountOrders(account, symbol, from_id, limit),
+            AccountDetails(account),
+            Commission(account, symbol),
+            RecentTrades(symbol, limit),
+            Ticker(symbol),
+            Candles(symbol, self._interval(), self._moment(), self._moment(), limit),
         ]
         return random.choice(questions)
 
-    # --- Sensible commands --------------------------------------------------------------------------------------------
+    # --- Sensible orders ----------------------------------------------------------------------------------------------
 
     def _order(self) -> PlaceOrder:
         random = self._random
@@ -171,13 +278,13 @@ class Wild:
         order = PlaceOrder(
             account=random.choice(ACCOUNTS),
             key=0,
-            session=random.choice((0, 1, 7)),
+            session=random.choice(SESSIONS),
             symbol=pit.market.symbol,
             side=random.choice((BUY, SELL)),
             type=LIMIT,
-            time_in_force=random.choice((GTC, GTC, GTC, IOC, FOK)),
-            quantity=random.randint(1, pit.most),
-            price=pit.middle + random.randint(-pit.spread, pit.spread),
+            time_in_force=random.choice((GTC, GTC, GTC, GTD, IOC, FOK)),
+            quantity=random.randint(pit.market.min_quantity, pit.most),
+            price=self._price(pit),
             post_only=random.random() < 0.1,
             client_order_id=self._name() if random.random() < 0.3 else "",
             self_trade=random.randrange(6),
@@ -190,7 +297,36 @@ class Wild:
                 return msgspec.structs.replace(order, side=BUY, quantity=0, quote_quantity=amount)
             most = MAX_INT // pit.tick_value // random.choice((1, pit.middle))
             return msgspec.structs.replace(order, quantity=self._near_a_bound(order.quantity, most))
+        if kind < 0.4:
+            order = self._stop(order, pit)
+        elif kind < 0.5:
+            order = self._iceberg(order)
+        if order.time_in_force == GTD and random.random() < 0.97:
+            order = msgspec.structs.replace(order, expire_time=self._now_ns // 10**6 + random.randint(0, 10_000))
         return self._at_a_bound(order, pit) if kind > 0.93 else order
+
+    def _price(self, pit: Pit) -> int:
+        return pit.middle + self._random.randint(-pit.spread, pit.spread)
+
+    def _stop(self, order: PlaceOrder, pit: Pit) -> PlaceOrder:
+        """Beyond the last price, most often, so that it waits."""
+        random = self._random
+        kind = random.choice((STOP_LOSS, STOP_LOSS_LIMIT, TAKE_PROFIT, TAKE_PROFIT_LIMIT))
+        rises = (kind in {STOP_LOSS, STOP_LOSS_LIMIT}) == (order.side == BUY)
+        away = random.randint(-1, max(1, pit.spread // 3))
+        last = self._last_prices[order.symbol]
+        order = msgspec.structs.replace(
+            order, type=kind, stop_price=last + away if rises else last - away, post_only=False
+        )
+        if kind in {STOP_LOSS, TAKE_PROFIT}:
+            order = msgspec.structs.replace(order, price=0, time_in_force=random.choice((GTC, GTC, GTC, GTD)))
+        return order
+
+    def _iceberg(self, order: PlaceOrder) -> PlaceOrder:
+        random = self._random
+        shown = random.choice((random.randint(1, order.quantity), max(2, order.quantity // 4), order.quantity // 100))
+        in_force = random.choice((GTC, GTC, GTD))
+        return msgspec.structs.replace(order, display_quantity=shown, time_in_force=in_force)
 
     def _near_a_bound(self, sensible: int, most: int) -> int:
         """Up to a sensible amount, or at the end of 64 bits."""
@@ -209,20 +345,90 @@ class Wild:
         field = random.choice(("price", "quantity"))
         return msgspec.structs.replace(order, **{field: getattr(order, field) + random.choice((-1, 0, 1))})
 
-    def _cancel(self) -> CancelOrder:
+    # --- Sensible changes ---------------------------------------------------------------------------------------------
+
+    def _one(self) -> tuple[int, str, int, str]:
+        """Account, market and both ids of some order, of an open one most often; and not always both ids."""
         random = self._random
-        if self._live and random.random() < 0.6:
-            cancel = self._live[random.choice(list(self._live))]
-            without = random.choice(({}, {"order_id": 0}, {"client_order_id": ""}))
-            return msgspec.structs.replace(cancel, **without)
-        account, symbol = random.choice(ACCOUNTS), random.choice(PITS).market.symbol
-        return CancelOrder(
-            account, 0, 0, symbol, random.choice((0, self._order_id())), random.choice(("", self._name()))
-        )
+        if self._live and random.random() < 0.7:
+            order = self._live[random.choice(list(self._live))]
+            order_id, name = order.order_id, order.client_order_id
+            order_id, name = random.choice(((order_id, name), (0, name), (order_id, "")))
+            return order.account, order.symbol, order_id, name
+        order_id, name = random.choice((0, self._order_id())), random.choice(("", self._name()))
+        return random.choice(ACCOUNTS), random.choice(PITS).market.symbol, order_id, name
+
+    def _cancel(self) -> CancelOrder:
+        account, symbol, order_id, name = self._one()
+        return CancelOrder(account, 0, 0, symbol, order_id, name)
+
+    def _amend(self) -> AmendOrder:
+        random = self._random
+        account, symbol, order_id, name = self._one()
+        pit = next(pit for pit in PITS if pit.market.symbol == symbol)
+        order = self._live.get(order_id)
+        quantity = order.quantity if order else random.randint(1, pit.most)
+        quantity = random.choice((0, quantity, quantity - 1, quantity // 2, 2 * quantity))
+        price = random.choice((0, 0, self._price(pit)))
+        if random.random() < 0.03:
+            quantity, price = random.choice(((MAX_INT // (pit.middle * pit.tick_value), 0), (0, MAX_INT // 2)))
+        return AmendOrder(account, 0, 0, symbol, order_id, name, quantity, price)
+
+    def _replace(self) -> ReplaceOrder:
+        account, symbol, order_id, name = self._one()
+        order = self._order()
+        if order.symbol == symbol or self._random.random() < 0.5:
+            order = msgspec.structs.replace(order, account=account, symbol=symbol)
+        return ReplaceOrder(order_id, name, order)
 
     def _cancel_all(self) -> CancelAll:
         random = self._random
         return CancelAll(random.choice(ACCOUNTS), 0, 0, random.choice(("", random.choice(PITS).market.symbol)))
+
+    def _cancel_all_after(self) -> CancelAllAfter:
+        random = self._random
+        return CancelAllAfter(random.choice(ACCOUNTS), 0, 0, random.choice((0, 1, 1_000, 5_000, 86_400_000)))
+
+    def _session(self) -> ArmSession | LoseSession:
+        random = self._random
+        session = random.choice(SESSIONS)
+        return ArmSession(random.choice(ACCOUNTS), 0, session) if random.random() < 0.6 else LoseSession(session)
+
+    # --- Sensible operators -------------------------------------------------------------------------------------------
+
+    def _market_state(self) -> SetMarketState:
+        """Most often one that does not trade is to trade again."""
+        random = self._random
+        if self._closed and random.random() < 0.8:
+            return SetMarketState(random.choice(sorted(self._closed)), TRADING)
+        return SetMarketState(random.choice(PITS).market.symbol, random.choice((*MARKET_STATES, *[TRADING] * 4)))
+
+    def _setting(self) -> Command:
+        """Any other."""
+        random = self._random
+        symbol, account = random.choice(PITS).market.symbol, random.choice(ACCOUNTS)
+        taker_fee = random.choice((0, 333, 2_000, 10**6))
+        settings: list[Command] = [
+            SetFeeTier(symbol, random.randint(1, 3), random.choice((-taker_fee, 0, 500)), taker_fee),
+            SetAccountTier(account, random.randrange(4)),
+            RevokeKey(random.choice((8, 9, 100 + self._defined))),
+            FreezeAccount(account, random.random() < 0.12),
+            FreezeAsset(random.choice(ASSETS).name, random.random() < 0.2),
+            SetEngineVersion(1),
+            ClearMarket(symbol),
+        ]
+        return random.choices(settings, (4, 4, 1, 6, 3, 1, 0.5))[0]
+
+    def _adjust(self) -> AdjustBalance:
+        """To those who own something a little; more than there is from the one who owns nothing."""
+        random = self._random
+        account, asset = random.choice((0, *ACCOUNTS)), random.choice(ASSETS).name
+        amount = random.choice((1, -1, random.randint(1, FUNDS[asset] // 50), -FUNDS[asset] // 50))
+        if random.random() < 0.2:
+            account, amount = ACCOUNTS[-1], random.choice((-(10**17), -MAX_INT, 10**17))
+        reason = random.choice(("wrong wire", "found on the street"))
+        operator, second = random.choice(("ann", "bea")), random.choice(("bea", "cy", "cy"))
+        return AdjustBalance(f"a|{random.randrange(60)}", account, asset, amount, reason, operator, second)
 
     def _deposit(self) -> CreditDeposit:
         random = self._random
@@ -249,13 +455,16 @@ class Wild:
             )
         )
 
-    def _signed(self, command: PlaceOrder | CancelOrder | CancelAll, now_ms: int) -> Command:
+    # --- Parts of commands --------------------------------------------------------------------------------------------
+
+    def _signed(self, command: TradingCommand) -> Command:
         """By some key, at some time: on either edge of the window, or anywhere."""
         random = self._random
         window = random.choice((0, 1, 5_000, 60_000))
         away = random.choice((0, window, window + 1, -1_000, -1_001, random.randint(-2_000, 70_000), SEVERAL_YEARS_MS))
-        key = random.choice((*[command.account] * 20, *ACCOUNTS, 9))
-        return msgspec.structs.replace(command, key=key, timestamp=now_ms - away, recv_window=window)
+        key = random.choice((*[command.account] * 20, *ACCOUNTS, 8, 9))
+        timestamp = self._now_ns // 10**6 - away
+        return msgspec.structs.replace(command, key=key, timestamp=timestamp, recv_window=window)
 
     def _name(self) -> str:
         return f"c{self._random.randrange(40)}"
@@ -263,6 +472,19 @@ class Wild:
     def _order_id(self) -> int:
         """Of an order, most often a late one."""
         return max(1, self._last_order_id + 1 - int(self._random.expovariate(0.05)))
+
+    def _interval(self) -> int:
+        """One that there are candles of, most often; else near to it."""
+        minute_ns = 60 * 10**9
+        interval_ns = self._random.choice((1, 5, 15, 60, 240, 1_440)) * minute_ns
+        return self._random.choice((*[interval_ns] * 8, interval_ns + 1, 2 * interval_ns, self._number()))
+
+    def _moment(self) -> int:
+        """When a minute began, or just before or after, or anything."""
+        random = self._random
+        minute_ns = 60 * 10**9
+        minute = self._now_ns // minute_ns - int(random.expovariate(0.01))
+        return random.choice((0, 0, minute * minute_ns + random.choice((-1, 0, 1)), self._number()))
 
     # --- Wild ones ----------------------------------------------------------------------------------------------------
 
@@ -279,7 +501,7 @@ class Wild:
             return self._random.choice((self._number(), value + 1, value - 1, -value))
         if type(value) is str:
             return self._random.choice(TEXTS)
-        definition = cast("Asset | Market | Account | Key", value)
+        definition = cast("Asset | Market | Account | Key | PlaceOrder", value)
         field = self._random.choice(definition.__struct_fields__)
         return msgspec.structs.replace(definition, **{field: self._other(getattr(definition, field))})
 
