@@ -42,7 +42,7 @@ _MEANINGS: Final = {
     "ASSET_FROZEN": "the asset is frozen",
     "BAD_NAME": "it is not written as docs/configuration.md says",
     "DEFINITION_DIFFERS": "what is defined stays as it is",
-    "DEPOSIT_DIFFERS": "other values were credited under this id, by number {ref} of the log",
+    "DEPOSIT_DIFFERS": "other values have this id, by number {ref} of the log",
     "NAME_TAKEN": "another one has this name",
     "SAME_ASSET": "an asset has no market with itself",
     "TICK_VALUE_NOT_WHOLE": "a lot at a tick must cost a whole number of the quote asset's smallest units",
