@@ -77,7 +77,7 @@ def why_refused(command: Command, rejected: Rejected) -> str:
     elif rejected.limit:
         unit = _UNITS.get(rejected.field)
         why += f": {rejected.value}, and the limit is {rejected.limit}" + (f" {unit}" if unit else "")
-    elif rejected.value:
+    elif rejected.value and rejected.reason != "UNCHANGED":
         why += f": {rejected.value}"
     meaning = _MEANINGS.get(rejected.reason)
     return f"{why}; {meaning.format(ref=rejected.ref)}" if meaning else why

@@ -31,7 +31,7 @@ class MarketCommands:
             AdminCommand(
                 "market.add",
                 _REQUIRED,
-                "open a market; the keys are those of [[markets]]",
+                "open a market; the keys are those of the configuration",
                 self.add_market,
                 optional=_OPTIONAL,
                 changes=True,
@@ -52,7 +52,7 @@ class MarketCommands:
             AdminCommand(
                 "market.fees",
                 ("symbol", "tier", "maker", "taker"),
-                "what a market charges the accounts of a tier from now on",
+                "what a market charges the accounts of a tier",
                 self.set_fees,
                 changes=True,
             ),

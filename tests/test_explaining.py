@@ -14,10 +14,12 @@ from book.commands import (
     FreezeAsset,
     RevokeKey,
     SetFeeTier,
+    SetMarketState,
     Tick,
 )
 from book.definitions import Account, Asset
 from book.events import Rejected
+from book.terms import HALT
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,11 @@ from book.events import Rejected
             FreezeAccount(7, frozen=True),
             ("UNCHANGED", "frozen"),
             "account 7 is refused: UNCHANGED of frozen; it is so already",
+        ),
+        (
+            SetMarketState("X-Y", HALT),
+            ("UNCHANGED", "state", HALT),
+            "market X-Y is refused: UNCHANGED of state; it is so already",
         ),
         (
             DefineAccount(Account(7, "carol")),
