@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import trio
+from attrs import evolve
 
 import supervisor
 from actors.world import RealClock, RealNetwork, Threads
@@ -52,6 +53,23 @@ class Connection:
         assert reply["id"] == number
         return reply
 
+    async def say(self, words: str) -> Any:
+        """Send a line of bare words and wait for its reply."""
+        await self._stream.send_all(words.encode() + b"\n")
+        return await self.receive()
+
+    async def said(self, words: str) -> Any:
+        """The result of a line of bare words; AssertionError where it is refused."""
+        reply = await self.say(words)
+        assert reply["status"] == 200, reply
+        return reply["result"]
+
+    async def refused(self, words: str) -> str:
+        """Why a line of bare words is refused; AssertionError where it is not."""
+        reply = await self.say(words)
+        assert reply["status"] == 400, reply
+        return str(reply["error"]["msg"])
+
 
 class Running:
     """An exchange that runs in this process."""
@@ -94,10 +112,13 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, engine: Callable[[], Engine] = Engine) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, engine: Callable[[], Engine] = Engine, *, test_money: bool = True
+) -> AsyncIterator[Running]:
     """A demo exchange without its market maker, stopped in order at the end."""
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     config = demo_config(folder, port=0, market_maker=False)
+    config = evolve(config, admin=evolve(config.admin, test_money=test_money))
     world = supervisor.World(
         clock=RealClock(),
         disk=RealDisk(str(folder), power_cut),
