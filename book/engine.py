@@ -99,7 +99,7 @@ class Engine:
         state = self.state
         if not state.last_seq < seq <= MAX_INT:
             raise ValueError(f"sequence {seq} after {state.last_seq}")
-        if not state.last_time_ns <= time_ns <= MAX_INT:
+        if not state.last_time_ns <= time_ns < MAX_INT:  # something may fall due later, and that is a time too
             raise ValueError(f"time {time_ns} ns after {state.last_time_ns} ns")
         if type(command) is not Tick and 0 < state.timers.next_ns <= time_ns:
             raise ValueError(f"what is due at {state.timers.next_ns} ns falls due by a Tick, before {time_ns} ns")

@@ -94,6 +94,13 @@ def lose_session(state: State, session: int, effects: Effects) -> Rejected | Non
 
 
 def lose_all_sessions(state: State, effects: Effects) -> None:
-    """All armed sessions are gone."""
-    for session in list(state.armed_sessions):
-        lose_session(state, session, effects)
+    """All armed sessions are gone: what losing one after the other does, with one look at the open orders for all."""
+    armed = dict(state.armed_sessions)
+    placed: dict[int, list[Order]] = {session: [] for session in armed}
+    for order in sorted(state.orders.values(), key=order_id_of):
+        if armed.get(order.session) is order.trader.account:
+            placed[order.session].append(order)
+    state.armed_sessions.clear()
+    for session, account in armed.items():
+        effects.events.append(SessionLost(session, account.number))
+        cancel(state, placed[session], effects)

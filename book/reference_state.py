@@ -159,7 +159,8 @@ class State:
 
     def trades_of_account(self, account: int) -> list[AccountTrade]:
         """Both sides of a trade with itself, the maker's first."""
-        names = {order.order_id: order.client_order_id for order in self.remembered(account, len(self.trades))}
+        orders = self.open_orders(account) + self.finished.get(account, [])
+        names = {order.order_id: order.client_order_id for order in orders}
         sides = []
         for time_ns, trade in self.trades:
             if trade.maker_account == account:

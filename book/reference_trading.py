@@ -235,9 +235,11 @@ def _enter_triggered(state: State, order: Order, band: range, time_ns: int) -> I
     order.updated_ns = time_ns
     yield OrderTriggered(order.view())
     facing = state.facing(order)
-    if order.type not in LIMIT_KINDS and order.side != BUY and facing:
+    if order.type not in LIMIT_KINDS and facing:
         # > To buy it never pays more than it holds for, to sell it finds its worst price then
-        order.worst = worst_price(order, facing[0].price)
+        # As every market order it stays within the collar, too.
+        worst = worst_price(order, facing[0].price)
+        order.worst = min(worst, order.worst) if order.side == BUY else worst
     # > If there is nothing to trade with, if it is FOK and cannot be filled, or if its worth has come to exceed 64
     # > bits, it expires.
     nothing = order.type not in LIMIT_KINDS and not facing

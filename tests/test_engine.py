@@ -276,13 +276,13 @@ def test_sequence_grows_and_time_does_not_go_back() -> None:
     for bad_seq in (seq, seq - 1, 0, -1, 2**63, 10**30):
         with pytest.raises(ValueError, match="sequence"):
             engine.apply(Tick(), bad_seq, time_ns)
-    for bad_time in (time_ns - 1, -1, 2**63, 10**30):
+    for bad_time in (time_ns - 1, -1, MAX_INT, 2**63, 10**30):
         with pytest.raises(ValueError, match="time"):
             engine.apply(Tick(), seq + 1, bad_time)
     assert engine.dump() == before
     assert engine.apply(Tick(), seq + 50, time_ns) == []
     assert (engine.last_seq, engine.last_time_ns) == (seq + 50, time_ns)
-    assert engine.apply(Tick(), MAX_INT, MAX_INT) == []
+    assert engine.apply(Tick(), MAX_INT, MAX_INT - 1) == []
     assert Engine.load(engine.dump()).dump() == engine.dump()
 
 

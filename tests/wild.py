@@ -44,6 +44,7 @@ from book.commands import (
 from book.definitions import Account, Asset, Key, Market
 from book.events import (
     Event,
+    MarketStateChanged,
     OrderAccepted,
     OrderAmended,
     OrderClosed,
@@ -176,6 +177,7 @@ class Wild:
         self._random = random
         self._live: dict[int, OrderView] = {}  # the open orders, by id
         self._last_prices = {pit.market.symbol: pit.middle for pit in PITS}
+        self._closed: set[str] = set()  # the markets that do not trade
         self._last_order_id = 0
         self._defined = 0
         self._now_ns = 0
@@ -190,6 +192,8 @@ class Wild:
                 del self._live[event.order.order_id]
             elif isinstance(event, Trade):
                 self._last_prices[event.symbol] = event.price
+            elif isinstance(event, MarketStateChanged):
+                (self._closed.discard if event.state == TRADING else self._closed.add)(event.symbol)
 
     def command(self, now_ns: int) -> Command:
         """The next command: sensible, or with a field or two gone wild."""
@@ -393,8 +397,11 @@ class Wild:
     # --- Sensible operators -------------------------------------------------------------------------------------------
 
     def _market_state(self) -> SetMarketState:
+        """Most often one that does not trade is to trade again."""
         random = self._random
-        return SetMarketState(random.choice(PITS).market.symbol, random.choice((*MARKET_STATES, *[TRADING] * 12)))
+        if self._closed and random.random() < 0.8:
+            return SetMarketState(random.choice(sorted(self._closed)), TRADING)
+        return SetMarketState(random.choice(PITS).market.symbol, random.choice((*MARKET_STATES, *[TRADING] * 4)))
 
     def _setting(self) -> Command:
         """Any other."""
