@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from book import codes
+from book.commands import SetAccountTier, SetFeeTier
 from book.events import OrderAmended, OrderClosed, Rejected, Trade
 from book.queries import Balance
 from book.terms import BUY, DECREMENT, EXPIRED_IN_MATCH, FILLED, MAX_INT, NEW, NONE, PARTIALLY_FILLED, SELL
@@ -162,8 +163,8 @@ def test_an_amended_order_keeps_the_rates_of_its_placement() -> None:
     exchange = Exchange()
     exchange.place(sell(BOB, 10, 100_000))
     exchange.place(buy(ALICE, 20, 90_000))
-    for trader in exchange.engine.state.markets[SYMBOL].traders.values():
-        trader.maker_rate, trader.taker_rate = 10_000, 20_000
+    exchange.done(SetFeeTier(SYMBOL, 1, 10_000, 20_000))
+    exchange.done(SetAccountTier(ALICE, 1))
     events = exchange.done(amend(ALICE, 2, 0, 100_000))
     events += exchange.done(sell(CAROL, 10, 100_000))
     fees = [(event.maker_fee, event.taker_fee) for event in events if isinstance(event, Trade)]

@@ -114,7 +114,8 @@ def test_a_torn_tail_is_kept_aside_and_the_log_goes_on(scene: Scene) -> None:
     with structlog.testing.capture_logs() as lines:
         open_log(scene.disk)
     kept = f"{scene.path}.{begin}.torn"
-    assert (scene.root / kept).read_bytes() == remains
+    # How far the frame would have gone is not known where its length never arrived; behind what did, all is zero.
+    assert (scene.root / kept).read_bytes().rstrip(b"\0") == remains.rstrip(b"\0")
     assert not any(scene.file.read_bytes()[begin:])
     assert [(line["log_level"], line["file"], line["offset"], line["kept"]) for line in lines] == [
         ("warning", scene.path, begin, kept)

@@ -95,7 +95,7 @@ def read_segment(data: bytes) -> Iterator[tuple[int | None, list[object]]]:
 
 def test_a_reader_written_from_the_page_reads_the_example(example: SimulatedDisk) -> None:
     """Sequence numbers, kinds, times and commands come out as they went in."""
-    order = [1, 7, 3, 12, "BTCUSDT", 1, 1, 1, 250, 6_500_000, 0, False, "\0 as it came", 0, 0, 5000]
+    order = [1, 7, 3, 12, "BTCUSDT", 1, 1, 1, 250, 6_500_000, 0, False, "\0 as it came", 0, 0, 5000, 0, 0, 0]
     assert list(read_segment(example.read(SEGMENT_1))) == [
         (1, [2, NOW + 1, [16]]),
         (2, [3, NOW + 1, [32, ["BTC", 8]]]),

@@ -7,7 +7,7 @@ import pytest
 
 from book import codes
 from book.accounts import AccountState
-from book.commands import ClearMarket, CreditDeposit, PlaceOrder
+from book.commands import ClearMarket, CreditDeposit, PlaceOrder, SetAccountTier, SetFeeTier
 from book.definitions import Account
 from book.events import OrderAccepted, OrderClosed, OrderTriggered, OrderView, Rejected
 from book.ledger import Balance
@@ -401,8 +401,8 @@ def test_the_event_of_the_trigger_shows_the_order_as_it_enters() -> None:
     """New, nothing executed, changed now; then it trades as a taker at the rates of its placement."""
     exchange = Exchange()
     order, _ = exchange.place(stop(ALICE, BUY, STOP_LOSS, 10, 100))
-    for trader in exchange.engine.state.markets[SYMBOL].traders.values():
-        trader.taker_rate = 500_000
+    exchange.done(SetFeeTier(SYMBOL, 1, 0, 500_000))
+    exchange.done(SetAccountTier(ALICE, 1))
     exchange.place(sell(BOB, 20, 100))
     events = exchange.done(ioc(CAROL, BUY, 1, 100))
     (triggered,) = (event for event in events if isinstance(event, OrderTriggered))
