@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 import structlog
-from attrs import asdict, frozen
+from attrs import asdict, fields, frozen
 
 from persistence import codec
 from persistence.exits import Damaged, NewerFormat, NoSpace, Stop
@@ -111,6 +111,11 @@ class Snapshot(Footer):
     def path(self) -> str:
         """Its file."""
         return path_of_snapshot(self.seq)
+
+    @property
+    def footer(self) -> Footer:
+        """All but the state, which may be large."""
+        return Footer(**{field.name: getattr(self, field.name) for field in fields(Footer)})
 
 
 class _FooterLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -212,8 +217,7 @@ def encode(snapshot: Snapshot) -> Iterator[bytes]:
         part = snapshot.state[begin : begin + SECTION_BYTES]
         front = _SECTION_FRONT.pack(_SECTION_MAGIC, index, len(part))
         yield front + _digest(front, part) + part
-    words = asdict(snapshot)
-    del words["state"]
+    words = asdict(snapshot.footer)
     footer = msgspec.json.encode(
         {name: value.hex() if isinstance(value, bytes) else value for name, value in words.items()}
         | {"state_bytes": len(snapshot.state)}
