@@ -46,6 +46,10 @@ class Connection:
         line, _, self._rest = self._rest.partition(b"\n")
         return json.loads(line)
 
+    async def close(self) -> None:
+        """Hang up."""
+        await self._stream.aclose()
+
     async def ask(self, method: str, **params: Any) -> Any:
         """Send a request and wait for its reply."""
         number = await self.send(method, **params)
@@ -88,13 +92,13 @@ class Running:
         self._streams.append(stream)
         return stream
 
-    async def client(self, name: str | None = "alice") -> Connection:
-        """A connection, logged on."""
+    async def client(self, name: str | None = "alice", **more: Any) -> Connection:
+        """A connection, logged on, with more parameters of the logon."""
         peer = self._addresses.client
         connection = Connection(self._keep(await trio.open_tcp_stream(peer.host, peer.port)))
         assert (await connection.receive())["event"] == "hello"
         if name is not None:
-            assert (await connection.ask("session.logon", apiKey=name))["status"] == 200
+            assert (await connection.ask("session.logon", apiKey=name, **more))["status"] == 200
         return connection
 
     async def operator(self) -> Connection:
