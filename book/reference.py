@@ -158,8 +158,8 @@ class ReferenceEngine:
         judge_sender(self.state, wanted, time_ns)
         market = self.state.market(wanted.symbol)
         old = open_order(self.state, wanted.account, market, command.order_id, command.client_order_id)
-        # > A replacement is judged as if the old order were gone. If it is refused, the old order stays.
-        new = judge_order(self.state.without(old), wanted, time_ns)
+        # > If it is refused, the old order stays.
+        new = judge_order(self.state, wanted, time_ns, replaces=old)
         yield from end([old], CANCELED, self.state, time_ns)
         yield from self._begin(new, time_ns)
 
