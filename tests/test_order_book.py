@@ -24,6 +24,26 @@ def order(order_id: int, price: int = 100, quantity: int = 10, side: int = BUY, 
     return made
 
 
+def iceberg(order_id: int, quantity: int, display: int, price: int = 100, side: int = BUY) -> Order:
+    """An order that shows so much of itself, as it comes to rest."""
+    made = order(order_id, price, quantity, side)
+    made.display_quantity = display
+    made.hidden = max(0, quantity - display)
+    return made
+
+
+def traded(book: OrderBook, resting: Order, lots: int) -> None:
+    """A resting order trades so many lots."""
+    book.fill(resting, lots)
+    resting.executed += lots
+
+
+def reduced(book: OrderBook, resting: Order, lots: int) -> None:
+    """A resting order wants so many lots less."""
+    book.reduce(resting, lots)
+    resting.quantity -= lots
+
+
 def queue(level: PriceLevel | None) -> list[int]:
     """The ids of a level's orders, front first."""
     return [] if level is None else [order.order_id for order in level.orders()]
@@ -60,6 +80,49 @@ def test_ahead_of_counts_what_stands_before_a_traders_first_order() -> None:
     assert level.ahead_of(OTHER) == 7
     assert level.ahead_of(TRADER) == 0
     assert level.ahead_of(Trader(TRADER.account, "ETH-USDT", Balance(), Balance(), 0, 0)) == 27
+
+
+def test_a_level_counts_what_is_shown_and_what_is_hidden_apart() -> None:
+    """Whatever part of an iceberg stands in the queue."""
+    level = PriceLevel(100, 100)
+    first, second = iceberg(1, 10, 3), iceberg(2, 4, 4)
+    level.append(first)
+    level.append(second)
+    assert (level.count, level.quantity, level.hidden) == (2, 7, 7)
+    level.check()
+    level.remove(first)
+    assert (level.count, level.quantity, level.hidden) == (1, 4, 0)
+    level.check()
+
+
+def test_ahead_of_does_not_count_what_is_hidden() -> None:
+    """It comes forward behind."""
+    level = PriceLevel(100, 100)
+    mine = order(3, trader=OTHER)
+    for each in (iceberg(1, 10, 3), order(2, quantity=4), mine, iceberg(4, 10, 5)):
+        level.append(each)
+    assert level.ahead_of(OTHER) == 7
+    assert level.ahead_of(OTHER, mine) == 12
+
+
+@pytest.mark.parametrize("corruption", ["summary", "negative", "shows", "all"])
+def test_a_levels_check_finds_what_is_hidden_wrongly(corruption: str) -> None:
+    """A wrong sum, less than nothing, a part larger than what the order shows, an order that hides itself."""
+    level = PriceLevel(100, 100)
+    hiding = iceberg(1, 10, 3)
+    level.append(hiding)
+    level.check()
+    match corruption:
+        case "summary":
+            level.hidden += 1
+        case "negative":
+            hiding.hidden, level.hidden, level.quantity = -1, -1, 11
+        case "shows":
+            hiding.display_quantity = 2
+        case _:
+            hiding.hidden, level.hidden, level.quantity = 10, 10, 0
+    with pytest.raises(AssertionError):
+        level.check()
 
 
 @pytest.mark.parametrize("corruption", ["link", "level", "quantity", "count", "last", "price", "executed"])
@@ -135,6 +198,114 @@ def test_taking_less_than_all_keeps_the_place_and_taking_all_leaves_it() -> None
     assert queue(book.bids.best) == [2]
     assert book.seq == 4
     book.check()
+
+
+def test_a_part_that_has_traded_makes_room_for_the_next_behind_all_others() -> None:
+    """Coming forward is a change of its own; the last part ends the order."""
+    book = OrderBook()
+    first, second = iceberg(1, 7, 3), order(2, quantity=4)
+    book.add(first)
+    book.add(second)
+    assert book.bids.depth(1) == [(100, 7)]
+    traded(book, first, 2)
+    assert (queue(book.bids.best), book.bids.depth(1), book.seq) == ([1, 2], [(100, 5)], 3)
+    traded(book, first, 1)
+    assert (queue(book.bids.best), book.bids.depth(1), book.seq) == ([2, 1], [(100, 7)], 5)
+    traded(book, second, 4)
+    traded(book, first, 3)
+    assert (queue(book.bids.best), book.bids.depth(1), book.seq) == ([1], [(100, 1)], 8)
+    book.check()
+    traded(book, first, 1)
+    assert (book.bids.best, book.bids.depth(1), book.seq) == (None, [], 9)
+    book.check()
+
+
+def test_an_iceberg_comes_forward_at_once_where_it_is_alone() -> None:
+    """Its level is never empty in between, and stays the best."""
+    book = OrderBook()
+    only = iceberg(1, 5, 2)
+    book.add(only)
+    level = book.bids.best
+    for lots in (2, 2):
+        traded(book, only, lots)
+        assert book.bids.best is level
+        book.check()
+    assert book.bids.depth(1) == [(100, 1)]
+
+
+@pytest.mark.parametrize("lots", [0, -1, 4, 10, 2**63, -(2**63), 10**30])
+def test_no_more_than_what_is_shown_can_trade_at_once(lots: int) -> None:
+    """Hidden lots have to come forward first; the caller has a bug, and nothing changes."""
+    book = OrderBook()
+    resting = iceberg(1, 10, 3)
+    book.add(resting)
+    with pytest.raises(AssertionError):
+        book.fill(resting, lots)
+    assert (book.seq, book.bids.depth(1), resting.hidden) == (1, [(100, 3)], 7)
+    book.check()
+
+
+def test_an_order_that_does_not_rest_cannot_trade() -> None:
+    """It is on no level."""
+    with pytest.raises(AssertionError):
+        OrderBook().fill(order(1), 1)
+
+
+@pytest.mark.parametrize(("lots", "shown", "hidden"), [(1, 3, 6), (7, 3, 0), (8, 2, 0), (9, 1, 0)])
+def test_an_iceberg_that_is_reduced_loses_what_is_hidden_first(lots: int, shown: int, hidden: int) -> None:
+    """In its place."""
+    book = OrderBook()
+    first, second = iceberg(1, 10, 3), order(2)
+    book.add(first)
+    book.add(second)
+    reduced(book, first, lots)
+    assert (book.bids.depth(1), first.hidden, queue(book.bids.best)) == ([(100, shown + 10)], hidden, [1, 2])
+    book.check()
+    reduced(book, first, 10 - lots)
+    assert (queue(book.bids.best), book.seq) == ([2], 4)
+    book.check()
+
+
+@pytest.mark.parametrize("seed", seeds(4, 40))
+def test_random_icebergs_agree_with_a_list(seed: int) -> None:
+    """Each part in its turn, whatever comes, trades, shrinks and goes between."""
+    random = Random(seed)
+    book = OrderBook()
+    line: list[tuple[Order, int]] = []  # with what each shows
+    seq = 0
+    for number in range(1, count(1_500, 15_000)):
+        choice = random.random()
+        place = random.randrange(len(line)) if line else 0
+        if not line or choice < 0.25:
+            quantity = random.randint(1, 12)
+            new = iceberg(number, quantity, random.randint(1, quantity))
+            book.add(new)
+            line.append((new, new.display_quantity))
+            seq += 1
+        elif choice < 0.3:
+            book.remove(line.pop(place)[0])
+            seq += 1
+        elif choice < 0.45:
+            resting, shown = line[place]
+            open_lots = resting.quantity - resting.executed
+            lots = random.randint(1, open_lots)
+            reduced(book, resting, lots)
+            line[place : place + 1] = [(resting, min(shown, open_lots - lots))] if lots < open_lots else []
+            seq += 1
+        else:
+            resting, shown = line.pop(0)
+            lots = random.randint(1, shown)
+            traded(book, resting, lots)
+            left = resting.quantity - resting.executed
+            seq += 2 if lots == shown and left else 1
+            if lots < shown:
+                line.insert(0, (resting, shown - lots))
+            elif left:
+                line.append((resting, min(resting.display_quantity, left)))
+        book.check()
+        assert queue(book.bids.best) == [resting.order_id for resting, _ in line]
+        assert book.bids.depth(1) == ([(100, sum(shown for _, shown in line))] if line else [])
+        assert book.seq == seq
 
 
 @pytest.mark.parametrize("lots", [0, -1, 11, 2**63, -(2**63), 10**30])

@@ -1,27 +1,60 @@
 """Wrong types: each field of each command and query, and nothing changes."""
 
 from enum import IntEnum
-from typing import cast
+from typing import cast, get_args
 
 import msgspec
 import pytest
 
 from book.commands import (
+    AdjustBalance,
     AmendOrder,
+    ArmSession,
     CancelAll,
+    CancelAllAfter,
     CancelOrder,
+    ClearMarket,
     Command,
     CreditDeposit,
     DefineAccount,
     DefineAsset,
     DefineKey,
     DefineMarket,
+    Definition,
+    FreezeAccount,
+    FreezeAsset,
+    LoseAllSessions,
+    LoseSession,
     PlaceOrder,
     ReplaceOrder,
+    RevokeKey,
+    SetAccountTier,
+    SetEngineVersion,
+    SetFeeTier,
+    SetMarketState,
     Tick,
 )
 from book.definitions import Account, Asset, Key
-from book.queries import Balances, Depth, Directory, Info, Logon, OpenOrders, OrderStatus, Query
+from book.history import MINUTE_NS
+from book.queries import (
+    AccountDetails,
+    AccountOrders,
+    AccountTrades,
+    Balances,
+    Candles,
+    Commission,
+    Depth,
+    Directory,
+    Info,
+    JudgeOrder,
+    Logon,
+    OpenOrders,
+    OrderStatus,
+    Query,
+    RecentTrades,
+    Ticker,
+)
+from book.terms import HALT
 from tests.exchange import ALICE, BTC_USDT, PUBLIC_KEY, SYMBOL, USDT, Exchange, buy
 
 
@@ -48,7 +81,22 @@ COMMANDS: list[Command] = [
     DefineMarket(msgspec.structs.replace(BTC_USDT, symbol="X")),
     DefineAccount(Account(9, "nine")),
     DefineKey(Key(1, "key", ALICE, 7, PUBLIC_KEY)),
+    CancelAllAfter(ALICE, 0, 0, 1_000),
+    ArmSession(ALICE, 0, 6),
+    LoseSession(5),
+    LoseAllSessions(),
+    Tick(),
+    SetEngineVersion(1),
+    SetMarketState(SYMBOL, HALT),
+    SetFeeTier(SYMBOL, 1, 0, 0),
+    SetAccountTier(ALICE, 1),
+    RevokeKey(2),
+    FreezeAccount(ALICE, True),
+    FreezeAsset("BTC", True),
+    ClearMarket(SYMBOL),
+    AdjustBalance("new", ALICE, "BTC", 1, "goodwill", "ann", "bob"),
 ]
+DEFINITIONS = [command for command in COMMANDS if isinstance(command, get_args(Definition))]
 QUERIES: list[Query] = [
     OrderStatus(ALICE, SYMBOL, 1),
     OpenOrders(ALICE),
@@ -57,7 +105,30 @@ QUERIES: list[Query] = [
     Logon("key"),
     Directory(),
     Info(),
+    JudgeOrder(PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 100)),
+    AccountTrades(ALICE, SYMBOL),
+    AccountOrders(ALICE, SYMBOL),
+    AccountDetails(ALICE),
+    Commission(ALICE, SYMBOL),
+    RecentTrades(SYMBOL),
+    Ticker(SYMBOL),
+    Candles(SYMBOL, MINUTE_NS),
 ]
+
+
+def exchange_for_all() -> Exchange:
+    """One in which each of the commands takes effect."""
+    exchange = Exchange()
+    exchange.place(buy(ALICE, 10, 100))
+    exchange.done(DefineKey(Key(2, "another", ALICE, 7, PUBLIC_KEY)))
+    exchange.done(ArmSession(ALICE, 0, 5))
+    return exchange
+
+
+def test_no_command_or_query_is_left_out() -> None:
+    """The tests below are of every one there is."""
+    assert {type(command) for command in COMMANDS} == set(get_args(Command))
+    assert {type(query) for query in QUERIES} == set(get_args(Query))
 
 
 def wrong_values(right: object) -> list[object]:
@@ -69,8 +140,7 @@ def wrong_values(right: object) -> list[object]:
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
 def test_a_wrong_type_in_any_field_of_a_command_raises_and_changes_nothing(command: Command) -> None:
     """And the same command with the right types takes effect afterwards."""
-    exchange = Exchange()
-    exchange.place(buy(ALICE, 10, 100))
+    exchange = exchange_for_all()
     before = exchange.engine.dump()
     for field in command.__struct_fields__:
         for value in wrong_values(getattr(command, field)):
@@ -81,7 +151,7 @@ def test_a_wrong_type_in_any_field_of_a_command_raises_and_changes_nothing(comma
     exchange.done(command)
 
 
-@pytest.mark.parametrize("command", COMMANDS[6:], ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("command", DEFINITIONS, ids=lambda command: type(command).__name__)
 def test_a_wrong_type_inside_a_definition_raises_and_changes_nothing(command: Command) -> None:
     """The definition within the command is looked at as closely."""
     exchange = Exchange()
@@ -119,6 +189,23 @@ def test_a_wrong_type_in_any_field_of_a_query_raises(query: Query) -> None:
         for value in wrong_values(getattr(query, field)):
             with pytest.raises(TypeError, match=field):
                 engine.query(msgspec.structs.replace(query, **{field: value}))
+
+
+def test_a_wrong_type_inside_an_order_to_judge_raises() -> None:
+    """The order within the query is looked at as closely."""
+    engine = Exchange().engine
+    order = PlaceOrder(ALICE, 0, 0, SYMBOL, 1, 1, 1, 10, 99)
+    for field in order.__struct_fields__:
+        for value in wrong_values(getattr(order, field)):
+            with pytest.raises(TypeError, match=field):
+                engine.query(JudgeOrder(msgspec.structs.replace(order, **{field: value})))
+
+
+@pytest.mark.parametrize("value", [1.0, "1", True, Number.ONE])
+def test_the_time_of_a_query_is_a_plain_integer(value: object) -> None:
+    """As with commands; or it is left out."""
+    with pytest.raises((TypeError, ValueError)):
+        Exchange().engine.query(Info(), cast("int", value))
 
 
 @pytest.mark.parametrize("thing", [None, 1, "Tick", {}, USDT, object(), PlaceOrder])

@@ -38,18 +38,32 @@ TRAPS: Final = {
     "cancelling an unknown id touches nothing else": "test_engine.py::test_cancelling_an_unknown_id_touches_nothing",
     "a filled id cannot be cancelled": "test_engine.py::test_a_filled_order_cannot_be_cancelled",
     "another's order is not found": "test_engine.py::test_anothers_order_is_refused_as_not_found",
+    "untriggered stops can be cancelled": "test_stops.py::test_an_untriggered_stop_can_be_cancelled_by_either_id",
+    "stop comparison not inverted": "test_stops.py::test_a_stop_is_triggered_by_the_last_price_and_by_no_lesser_one",
+    "a triggered stop is gone after its fill": "test_stops.py::test_a_triggered_stop_is_gone_after_its_fill",
+    "replace uses the open quantity": "test_replace.py::test_replace_uses_the_open_quantity_of_the_old_order",
     "IOC residue never rests": "test_trading.py::test_ioc_takes_what_it_can_and_the_rest_expires",
     "market residue never rests": "test_trading.py::test_a_market_order_partly_filled_expires_and_never_rests",
+    "FOK counts hidden quantity": "test_icebergs.py::test_all_or_nothing_counts_what_is_hidden",
+    "FOK counts hidden quantity behind an own order": (
+        "test_icebergs.py::test_all_or_nothing_behind_an_own_order_counts_only_what_is_shown_before_it"
+    ),
     "FOK counts self-trade prevention correctly": "test_admission.py::test_fok_counts_self_trade_prevention",
     "a maker partly filled keeps its place": "test_trading.py::test_a_maker_partly_filled_keeps_its_place",
     "an order that crosses and fills leaves no stale index": (
         "test_engine.py::test_a_crossing_order_that_fills_entirely_leaves_nothing_behind"
+    ),
+    "an amendment that crosses and fills leaves no stale index": (
+        "test_amend.py::test_an_amendment_that_crosses_and_fills_entirely_leaves_no_stale_index"
     ),
     "id reuse": "test_traps.py::test_an_id_stands_for_one_order_of_one_account",
     "zero-quantity trades never happen": "test_traps.py::test_zero_quantity_trades_never_happen",
     "a phantom best level": "test_traps.py::test_the_best_price_is_gone_with_its_last_order",
     "a 5,000-fill sweep": "test_trading.py::test_a_sweep_of_5000_orders_in_one_command",
     "restore does not reorder cancel-all": "test_image.py::test_a_restore_does_not_reorder_anything",
+    "restore does not reorder stops": "test_stops.py::test_waiting_stops_come_back_from_a_dump_as_they_were",
+    "restore does not reorder icebergs": "test_icebergs.py::test_the_order_of_coming_forward_survives_a_restart",
+    "GTD expires also while halted": "test_leaving.py::test_an_order_expires_in_any_state_of_the_market",
     "a failed restore leaves nothing half-loaded": "test_traps.py::test_a_failed_restore_leaves_nothing_half_loaded",
     "rounding never creates or destroys a unit": "test_traps.py::test_rounding_neither_creates_nor_destroys_a_unit",
     "a fee larger than proceeds": "test_trading.py::test_a_fee_of_the_whole_takes_the_proceeds_and_no_more",
