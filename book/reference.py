@@ -249,9 +249,8 @@ class ReferenceEngine:
             _assure(order.open > 0, f"order {order.order_id} has {order.open} open")
             places = [order.waits, order in state.triggered, order in state.resting]
             _assure(sum(places) == 1, f"order {order.order_id} is in {sum(places)} places")
-            _assure(
-                order not in state.triggered or not state.trades_now(order.market), "a triggered order has to enter"
-            )
+            may_wait = order not in state.triggered or not state.trades_now(order.market)
+            _assure(may_wait, f"order {order.order_id} has to enter")
         for order in state.resting:
             _assure(order.may_rest and order.shown > 0, f"order {order.order_id} rests with {order.shown} shown")
             _assure(not state.in_line(order), f"order {order.order_id} could trade")
