@@ -175,6 +175,8 @@ def _check_market_state(market: LiveMarket) -> None:
         raise AssertionError(f"{symbol} is in state {market.state} until {market.halted_until_ns}")
     if market.state == TRADING and market.triggered:
         raise AssertionError(f"{symbol} trades, and has not let {list(market.triggered)} enter")
+    if [order.order_id for order in market.triggered.values()] != list(market.triggered):
+        raise AssertionError(f"{symbol} knows what is to enter by other ids: {list(market.triggered)}")
     if market.last_price and market.stops.reaches_any(market.last_price):
         raise AssertionError(f"{symbol} has stops that its last price {market.last_price} reaches")
     if (market.last_price == 0) != (market.last_trade_id == 0):
