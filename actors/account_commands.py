@@ -63,7 +63,7 @@ class AccountCommands:
             AdminCommand(
                 "key.add",
                 ("name", "account", "permissions", "public_key"),
-                "let a key act for an account; permissions like read,trade",
+                "let a key act for an account",
                 self.add_key,
                 optional=("id",),
                 changes=True,

@@ -1,7 +1,6 @@
 """An operator's command, and how it is called: parameters by place, as KEY=VALUE or as JSON, and perhaps `--yes`."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from attrs import frozen
 
@@ -36,16 +35,16 @@ class AdminCommand:
             words += [f"[{parameter.upper()}]" for parameter in self.optional]
         return " ".join([*words, "--yes"] if self.wants_yes else words)
 
-    async def call(self, params: Mapping[str, Any]) -> object:
+    async def call(self, params: Mapping[str, str | int | bool]) -> object:
         """Run it with params by name, or by place ('0', '1', …), where the value may say the name: `tier=1`.
 
         Raises:
-            BadCall: a parameter is missing, unknown, twice there or of a wrong type, or the 'yes' is missing.
+            BadCall: a parameter is missing, unknown or there twice, or the 'yes' is missing.
         """
         given: dict[str, str] = {}
         for key, value in params.items():
             if key != "yes":
-                name, text = self._named(key, _text(key, value))
+                name, text = self._named(key, str(value))
                 if name in given:
                     raise BadCall(f"{name} is given twice; {self._help()}")
                 given[name] = text
@@ -72,12 +71,3 @@ class AdminCommand:
             keys = [*self.parameters, *(f"[{name}]" for name in self.optional)]
             return f"usage: {self.usage}, with the keys {', '.join(keys)}"
         return f"usage: {self.usage}"
-
-
-def _text(key: str, value: object) -> str:
-    """A parameter as one would type it."""
-    if isinstance(value, list):
-        return ",".join(_text(key, item) for item in value)
-    if type(value) in {str, int}:
-        return str(value)
-    raise BadCall(f"{key} must be a string or a whole number: numbers with decimals are strings, as on the wire")

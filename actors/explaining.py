@@ -42,7 +42,7 @@ _MEANINGS: Final = {
     "ASSET_FROZEN": "the asset is frozen",
     "BAD_NAME": "it is not written as docs/configuration.md says",
     "DEFINITION_DIFFERS": "what is defined stays as it is",
-    "DEPOSIT_DIFFERS": "other values were credited under this id, by number {ref} of the log",
+    "DEPOSIT_DIFFERS": "other values have this id, by number {ref} of the log",
     "NAME_TAKEN": "another one has this name",
     "SAME_ASSET": "an asset has no market with itself",
     "TICK_VALUE_NOT_WHOLE": "a lot at a tick must cost a whole number of the quote asset's smallest units",
@@ -77,7 +77,7 @@ def why_refused(command: Command, rejected: Rejected) -> str:
     elif rejected.limit:
         unit = _UNITS.get(rejected.field)
         why += f": {rejected.value}, and the limit is {rejected.limit}" + (f" {unit}" if unit else "")
-    elif rejected.value:
+    elif rejected.value and rejected.reason != "UNCHANGED":
         why += f": {rejected.value}"
     meaning = _MEANINGS.get(rejected.reason)
     return f"{why}; {meaning.format(ref=rejected.ref)}" if meaning else why

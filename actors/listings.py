@@ -122,7 +122,7 @@ def market_of(words: MarketWords, scales: Mapping[str, int]) -> Market:
         min_notional=units(words.min_notional, scales[quote], "min_notional"),
         max_open_orders=words.max_open_orders,
         maker_fee=rate(words.maker_fee, "maker_fee"),
-        taker_fee=rate(words.taker_fee, "taker_fee"),
+        taker_fee=units(words.taker_fee, SHARE_SCALE, "taker_fee"),
         collar=units(words.collar, SHARE_SCALE, "collar"),
         self_trade=_code(words.self_trade, SELF_TRADE_MODES, "self_trade"),
         reference_price=_steps(words.reference_price, tick_scale, tick, "reference_price", "ticks"),

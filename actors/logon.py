@@ -42,7 +42,7 @@ def check_key(params: LogonParams, nonce: str, key: Key | None) -> Key:
     """The key, if it is there and signed this logon; else raises RefusedError."""
     signed = not params.signature or _signed(params, nonce, _NOBODY if key is None else key.public_key)
     if key is None:
-        raise RefusedError(REJECTED_KEY, "there is no such key")
+        raise RefusedError(REJECTED_KEY, "there is no such key, or it was revoked")
     if not signed:
         raise RefusedError(INVALID_SIGNATURE, "the signature is not this key's over apiKey=…&nonce=…&timestamp=…")
     if params.cancel_on_disconnect and not key.permissions & TRADE:

@@ -7,7 +7,7 @@ from attrs import NOTHING, fields
 
 from actors.admin_command import AdminCommand, BadCall
 from actors.engine_line import EngineLine
-from actors.listings import AssetWords, MarketWords, WordsError, market_of, rate, spoken, whole
+from actors.listings import SHARE_SCALE, AssetWords, MarketWords, WordsError, market_of, rate, spoken, units, whole
 from book.commands import ClearMarket, DefineAsset, DefineMarket, FreezeAsset, SetFeeTier, SetMarketState
 from book.definitions import Asset
 from book.events import OrderClosed
@@ -31,7 +31,7 @@ class MarketCommands:
             AdminCommand(
                 "market.add",
                 _REQUIRED,
-                "open a market; the keys are those of [[markets]]",
+                "open a market; the keys are those of the configuration",
                 self.add_market,
                 optional=_OPTIONAL,
                 changes=True,
@@ -52,7 +52,7 @@ class MarketCommands:
             AdminCommand(
                 "market.fees",
                 ("symbol", "tier", "maker", "taker"),
-                "what a market charges the accounts of a tier from now on",
+                "what a market charges the accounts of a tier",
                 self.set_fees,
                 changes=True,
             ),
@@ -110,7 +110,8 @@ class MarketCommands:
     async def set_fees(self, symbol: str, tier: str, maker: str, taker: str) -> object:
         """Set the rates of a tier, which are fractions."""
         try:
-            command = SetFeeTier(symbol, whole(tier, "tier"), rate(maker, "maker"), rate(taker, "taker"))
+            fees = rate(maker, "maker"), units(taker, SHARE_SCALE, "taker")
+            command = SetFeeTier(symbol, whole(tier, "tier"), *fees)
         except WordsError as error:
             raise BadCall(str(error)) from error
         done = await self._engine.tell(command)

@@ -5,7 +5,9 @@ words, and so that what cannot be meant needs no turn at the engine.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
+
+from attrs import frozen
 
 from actors.parameters import PlaceParams
 from actors.wire import RefusedError
@@ -27,7 +29,8 @@ from book.terms import (
 )
 
 
-class _Form(NamedTuple):
+@frozen(kw_only=True)
+class _Form:
     """What orders of a type have. A price that they do not need they may not have."""
 
     price: bool
@@ -59,18 +62,18 @@ def check_form(params: PlaceParams, side: int, type_: int, time_in_force: int) -
     form = _FORMS[type_]
     if time_in_force not in form.times:
         _refuse_for(f"timeInForce {TIMES_IN_FORCE[time_in_force]}", lambda form: time_in_force in form.times)
-    if bool(params.price) is not form.price:
+    if (not params.price) is form.price:
         _refuse_price("price", type_, lambda form: form.price)
     if params.quote_order_qty:
         _check_amount(params, side, form)
     elif not params.quantity:
         instead = ", or quoteOrderQty" if form.amount else ""
         raise RefusedError(MANDATORY_PARAM, f"quantity is missing: a {ORDER_TYPES[type_]} order needs it{instead}")
-    if bool(params.stop_price) is not form.stop_price:
+    if (not params.stop_price) is form.stop_price:
         _refuse_price("stopPrice", type_, lambda form: form.stop_price)
     if params.post_only or params.display_qty:
         _check_resting("postOnly" if params.post_only else "displayQty", time_in_force, form)
-    if bool(params.expire_time) is not (time_in_force == GTD):
+    if (not params.expire_time) is (time_in_force == GTD):
         if params.expire_time:
             raise RefusedError(INVALID_PARAMETER, "expireTime goes with timeInForce GTD only")
         raise RefusedError(MANDATORY_PARAM, "expireTime is missing: timeInForce GTD needs it")

@@ -29,11 +29,12 @@ DEFAULT_RECV_WINDOW_MS: Final = 5_000
 INTERVALS_NS: Final = {name: interval_ns for interval_ns, name in INTERVALS.items()}
 
 # The engine counts nanoseconds.
+_MAX_INT: Final = 2**63 - 1  # of JSON: what a signed 64-bit integer holds
 _MAX_MS: Final = MAX_INT // 1_000_000
 
 # ------------------------------------------------------------------------------------------------------- types of them
 
-Id = Annotated[int, Meta(ge=-MAX_INT - 1, le=MAX_INT)] | Annotated[str, Meta(max_length=MAX_ID_CHARACTERS)]
+Id = Annotated[int, Meta(ge=-(2**63), le=_MAX_INT)] | Annotated[str, Meta(max_length=MAX_ID_CHARACTERS)]
 
 # What msgspec cannot check as fast as we can; `actors.intake` does.
 NUMBER_WORDS: Final = 'a decimal in a string, such as "12.5": no sign, no exponent, at most 40 characters'
@@ -54,9 +55,9 @@ SelfTradeMode = Annotated[
 ]
 Number = Annotated[str, Meta(min_length=1, description=NUMBER_WORDS)]
 ClientOrderId = Annotated[str, Meta(min_length=1, max_length=36, description=CLIENT_ORDER_ID_WORDS)]
-OrderId = Annotated[int, Meta(ge=1, le=MAX_INT, description="the id of an order, a positive integer")]
-FromId = Annotated[int, Meta(ge=1, le=MAX_INT, description="an id, a positive integer")]
-Timestamp = Annotated[int, Meta(ge=1, le=MAX_INT, description="a positive integer: milliseconds since 1970")]
+OrderId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="the id of an order, a positive integer")]
+FromId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="an id, a positive integer")]
+Timestamp = Annotated[int, Meta(ge=1, le=_MAX_INT, description="a positive integer: milliseconds since 1970")]
 Moment = Annotated[
     int, Meta(ge=1, le=_MAX_MS, description="an integer from 1 to 9223372036854: milliseconds since 1970")
 ]

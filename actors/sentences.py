@@ -53,7 +53,7 @@ _SENTENCES: Final = {
     "BAD_SYMBOL": "there is no such symbol; exchangeInfo lists them",
     "INVALID_TIMESTAMP": "timestamp {value} is not within {limit} ms of the exchange's time",
     "INVALID_PARAMETER display_quantity": (
-        "displayQty {value} is {side} its limit of {limit}: it is at most the quantity, and at least a hundredth of it"
+        "displayQty {value} is {side} its limit of {limit}: at most the quantity, at least a hundredth of it"
     ),
     "INVALID_PARAMETER expire_time": "expireTime {value} is not after {limit}, the exchange's time",
     "INVALID_PARAMETER new_price": "newPrice is not for this order: it has no price",

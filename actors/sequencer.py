@@ -35,7 +35,7 @@ from book.commands import (
 from book.engine import ENGINE_VERSION, Engine
 from book.events import Event, Rejected
 from book.queries import Directory as DirectoryQuery
-from book.queries import DirectoryView, Info, InfoView
+from book.queries import DirectoryView
 from persistence import codec
 from persistence.exits import Exit
 
@@ -44,7 +44,7 @@ _COMMANDS: Final = frozenset(get_args(Command))
 _ORDERS: Final[frozenset[type]] = frozenset({PlaceOrder, AmendOrder, ReplaceOrder})
 # What the directory is made of.
 _LISTINGS: Final[frozenset[type]] = frozenset({DefineAsset, DefineMarket})
-_IN_PLACE: Final = frozenset({"ALREADY_DEFINED", "DUPLICATE_DEPOSIT"})
+_IN_PLACE: Final = frozenset({"ALREADY_DEFINED", "DUPLICATE_DEPOSIT", "UNCHANGED"})
 
 _log = structlog.get_logger("matching")
 
@@ -92,18 +92,12 @@ class Sequencer:
         first_seq = self._next_seq
         if self._is_due(time_ns):  # under the version that it was to happen under
             self._tick(time_ns)
-        if self._engine_version(time_ns) != ENGINE_VERSION:
-            self._must(SetEngineVersion(ENGINE_VERSION), time_ns)
+        self._settle(SetEngineVersion(ENGINE_VERSION), time_ns)
         self._tick(time_ns)
         if lose_sessions:
             self._must(LoseAllSessions(), time_ns)
         for definition in definitions:
-            outcome = self._engine.apply(definition, self._next_seq, time_ns)
-            if isinstance(outcome, Rejected):
-                if outcome.reason not in _IN_PLACE:
-                    raise DefinitionRefusedError(why_refused(definition, outcome))
-            else:
-                self._keep(definition, time_ns, outcome)
+            self._settle(definition, time_ns)
         self._fill_directory(time_ns)
         return self._handoff(first_seq, time_ns, [])
 
@@ -144,11 +138,13 @@ class Sequencer:
             raise AssertionError(f"the engine refuses {command!r}: {outcome!r}")
         self._keep(command, time_ns, outcome)
 
-    def _engine_version(self, time_ns: int) -> int:
-        view = self._engine.query(Info(), time_ns)
-        if not isinstance(view, InfoView):
-            raise AssertionError(f"the engine answered {view!r} when asked where it stands")
-        return view.engine_version
+    def _settle(self, definition: Command, time_ns: int) -> None:
+        """Apply what is to be so, unless it is so already."""
+        outcome = self._engine.apply(definition, self._next_seq, time_ns)
+        if not isinstance(outcome, Rejected):
+            self._keep(definition, time_ns, outcome)
+        elif outcome.reason not in _IN_PLACE:
+            raise DefinitionRefusedError(why_refused(definition, outcome))
 
     def _outcome(self, request: Request, time_ns: int, *, accept_orders: bool) -> Outcome:
         if self.failure is not None:

@@ -3,8 +3,9 @@
 from book.client_order_ids import ClientOrderIds
 from book.definitions import Account
 from book.events import OrderView
-from book.history import ACCOUNT_TRADES, FinishedOrders, Latest
+from book.history import ACCOUNT_TRADES, FinishedOrders
 from book.image import AccountImage, TradeImage
+from book.latest import Latest
 
 
 class AccountState:

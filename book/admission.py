@@ -53,7 +53,7 @@ def refusal(market: LiveMarket, order: Order, leaving: Order | None = None) -> R
     if refused is None and order.client_order_id:
         refused = _duplicate(order)
     if refused is None:
-        refused = _unwelcome(market, order) or _filtered(market, order)
+        refused = _unwelcome(market, order) or _filtered(market, order, order.quantity, order.price)
     if refused is None:
         refused = _settle_bound(market, order, leaving)
     if refused is None and (order.stop_price or order.may_rest):
@@ -65,20 +65,21 @@ def refusal(market: LiveMarket, order: Order, leaving: Order | None = None) -> R
     return refused
 
 
-def amendment_refusal(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
-    """Why the open order cannot become `amended`. If it can, that one knows its bound and what to hold."""
-    if amended.quantity <= order.executed:
-        return Rejected(codes.CANCEL_REJECTED, "ALREADY_EXECUTED", "new_quantity", amended.quantity, order.executed)
-    if amended.price and not order.price:
-        return Rejected(codes.INVALID_PARAMETER, "", "new_price", amended.price)
-    refused = _unwelcome_amendment(market, order, amended) or _filtered(market, amended)
+def amendment_refusal(market: LiveMarket, order: Order, quantity: int, price: int) -> Rejected | None:
+    """Why the open order cannot have this quantity and this price from now on."""
+    if quantity <= order.executed:
+        return Rejected(codes.CANCEL_REJECTED, "ALREADY_EXECUTED", "new_quantity", quantity, order.executed)
+    if price and not order.price:
+        return _invalid("new_price", price)
+    refused = _unwelcome_amendment(market, order, quantity, price) or _filtered(market, order, quantity, price)
     if refused is None:
-        amended.unit_cost = amended.bound * market.tick_value
-        refused = _too_large(market, order, amended) or _too_small(market, amended)
-    if refused is None and amended.post_only:
-        refused = _would_take(market, amended, None)
-    if refused is None:
-        refused = _unfunded_amendment(market, order, amended)
+        unit_cost = (price or order.bound) * market.tick_value
+        refused = (
+            _too_large_amendment(market, order, quantity, price, unit_cost)
+            or _too_small(market, quantity, price or order.stop_price)
+            or (_would_take(market, order, price, None) if order.post_only else None)
+            or _unfunded_amendment(market, order, quantity, unit_cost)
+        )
     return None if refused is None else _in_words_of_amendment(refused)
 
 
@@ -97,24 +98,26 @@ def triggered_may_enter(market: LiveMarket, order: Order) -> bool:
     return True
 
 
-def _too_large(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
+def _too_large_amendment(
+    market: LiveMarket, order: Order, quantity: int, price: int, unit_cost: int
+) -> Rejected | None:
     """What was executed before counts too: all of an order's trades together have to fit."""
-    if not amended.is_reduction(order):
-        room = _most_quote(market, amended) - order.executed_quote
-        most = order.executed + max(room, 0) // amended.unit_cost
-        if amended.quantity > most:
-            return _filter_failure(OVERFLOW, "quantity", amended.quantity, most)
+    if not order.is_reduced_by(quantity, price):
+        room = _most_quote(market, order) - order.executed_quote
+        most = order.executed + max(room, 0) // unit_cost
+        if quantity > most:
+            return _filter_failure(OVERFLOW, "quantity", quantity, most)
     return None
 
 
-def _unfunded_amendment(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
+def _unfunded_amendment(market: LiveMarket, order: Order, quantity: int, unit_cost: int) -> Rejected | None:
     """What the order holds already is its own."""
-    amended.held = market.need(amended)
+    need = market.need_of(order, quantity, unit_cost)
     available = order.held + market.paying(order).available
-    if amended.held > available:
+    if need > available:
         # The command does not say which side the order is on, so the field says what is missing.
         asset = "quote" if order.side == BUY else "base"
-        return Rejected(codes.ORDER_REJECTED, "INSUFFICIENT_BALANCE", asset, amended.held, available)
+        return Rejected(codes.ORDER_REJECTED, "INSUFFICIENT_BALANCE", asset, need, available)
     return None
 
 
@@ -218,12 +221,12 @@ def _unwelcome(market: LiveMarket, order: Order) -> Rejected | None:
     return Rejected(codes.ORDER_REJECTED, "MARKET_CLOSED", "state", market.state)
 
 
-def _unwelcome_amendment(market: LiveMarket, order: Order, amended: Order) -> Rejected | None:
+def _unwelcome_amendment(market: LiveMarket, order: Order, quantity: int, price: int) -> Rejected | None:
     if order.trader.account.frozen:
         return _frozen(order)
     if market.state == TRADING or (market.state == POST_ONLY and order.post_only):
         return None
-    if market.state <= CANCEL_ONLY and amended.is_reduction(order):
+    if market.state <= CANCEL_ONLY and order.is_reduced_by(quantity, price):
         return None
     return Rejected(codes.ORDER_REJECTED, "MARKET_CLOSED", "state", market.state)
 
@@ -232,64 +235,64 @@ def _frozen(order: Order) -> Rejected:
     return Rejected(codes.ORDER_REJECTED, "ACCOUNT_FROZEN", "account", order.trader.account.number)
 
 
-def _filtered(market: LiveMarket, order: Order) -> Rejected | None:  # noqa: C901, PLR0911 -- as above
-    """Which of the market's limits for numbers the order breaks."""
-    limits = market.definition
+def _filtered(  # noqa: C901, PLR0911 -- as above
+    market: LiveMarket, order: Order, quantity: int, price: int
+) -> Rejected | None:
+    """Which of the market's limits for numbers the order breaks, with this quantity and price."""
     if order.quote_quantity:
         amount = order.quote_quantity
         if amount > MAX_INT:
             return _filter_failure(OVERFLOW, "quote_quantity", amount, MAX_INT)
-        if amount < limits.min_notional or amount <= 0:
-            return _filter_failure(MIN_NOTIONAL, "quote_quantity", amount, max(1, limits.min_notional))
+        if amount < market.min_notional or amount <= 0:
+            return _filter_failure(MIN_NOTIONAL, "quote_quantity", amount, max(1, market.min_notional))
         return None
-    quantity = order.quantity
     if quantity > MAX_INT:
         return _filter_failure(OVERFLOW, "quantity", quantity, MAX_INT)
-    if quantity < limits.min_quantity:
-        return _filter_failure(LOT_SIZE, "quantity", quantity, limits.min_quantity)
-    if quantity > limits.max_quantity:
-        return _filter_failure(LOT_SIZE, "quantity", quantity, limits.max_quantity)
+    if quantity < market.min_quantity:
+        return _filter_failure(LOT_SIZE, "quantity", quantity, market.min_quantity)
+    if quantity > market.max_quantity:
+        return _filter_failure(LOT_SIZE, "quantity", quantity, market.max_quantity)
     if order.display_quantity:
-        refused = _filtered_iceberg(market, order)
+        refused = _filtered_iceberg(market, order, quantity)
         if refused is not None:
             return refused
     if order.type == MARKET:
         return None
     if order.type == LIMIT:
-        return _filtered_price(market, "price", order.price)
-    return _filtered_stop(market, order)
+        return _filtered_price(market, "price", price)
+    return _filtered_stop(market, order, price)
 
 
-def _filtered_iceberg(market: LiveMarket, order: Order) -> Rejected | None:
-    quantity, display = order.quantity, order.display_quantity
-    if order.order_id:  # an amendment cannot change what is shown
+def _filtered_iceberg(market: LiveMarket, order: Order, quantity: int) -> Rejected | None:
+    display = order.display_quantity
+    if order.is_open:  # an amendment cannot change what is shown
         if quantity > display * MAX_PARTS:
             return _invalid("quantity", quantity, display * MAX_PARTS)
         return None
     if display > quantity:
         return _invalid("display_quantity", display, quantity)
-    if display < market.definition.min_quantity:
-        return _filter_failure(LOT_SIZE, "display_quantity", display, market.definition.min_quantity)
+    if display < market.min_quantity:
+        return _filter_failure(LOT_SIZE, "display_quantity", display, market.min_quantity)
     if quantity > display * MAX_PARTS:
         return _invalid("display_quantity", display, -(-quantity // MAX_PARTS))
     return None
 
 
 def _filtered_price(market: LiveMarket, field: str, price: int) -> Rejected | None:
-    if price > MAX_INT // market.tick_value:
-        return _filter_failure(OVERFLOW, field, price, MAX_INT // market.tick_value)
+    if price > market.max_price:
+        return _filter_failure(OVERFLOW, field, price, market.max_price)
     if price <= 0:
         return _filter_failure(PRICE_FILTER, field, price, 1)
     return None
 
 
-def _filtered_stop(market: LiveMarket, order: Order) -> Rejected | None:
+def _filtered_stop(market: LiveMarket, order: Order, price: int) -> Rejected | None:
     refused: Rejected | None = None
     if order.type not in (STOP_LOSS, TAKE_PROFIT):
-        refused = _filtered_price(market, "price", order.price)
+        refused = _filtered_price(market, "price", price)
     if refused is None:
         refused = _filtered_price(market, "stop_price", order.stop_price)
-    if refused is None and order.order_id == 0 and market.last_price and reached(order, market.last_price):
+    if refused is None and not order.is_open and market.last_price and reached(order, market.last_price):
         refused = Rejected(codes.ORDER_REJECTED, "WOULD_TRIGGER", "stop_price", order.stop_price, market.last_price)
     return refused
 
@@ -309,11 +312,12 @@ def _settle_bound(market: LiveMarket, order: Order, leaving: Order | None) -> Re
             return None
     elif order.type != LIMIT:
         order.bound = market.worst_price(order)
+        price = price or order.stop_price
     order.unit_cost = order.bound * market.tick_value
     room = _most_quote(market, order)
     if order.quantity > room // order.unit_cost:
         return _filter_failure(OVERFLOW, "quantity", order.quantity, room // order.unit_cost)
-    return _too_small(market, order, price)
+    return _too_small(market, order.quantity, price)
 
 
 def _most_quote(market: LiveMarket, order: Order) -> int:
@@ -322,11 +326,10 @@ def _most_quote(market: LiveMarket, order: Order) -> int:
     return MAX_INT if order.side == BUY else MAX_INT - market.quote_in_existence()
 
 
-def _too_small(market: LiveMarket, order: Order, price: int = 0) -> Rejected | None:
-    """By its price, or where it has none by its stop price, or (a market order) by the price it found."""
-    notional = order.quantity * (price or order.price or order.stop_price) * market.tick_value
-    if notional < market.definition.min_notional:
-        return _filter_failure(MIN_NOTIONAL, "notional", notional, market.definition.min_notional)
+def _too_small(market: LiveMarket, quantity: int, price: int) -> Rejected | None:
+    notional = quantity * price * market.tick_value
+    if notional < market.min_notional:
+        return _filter_failure(MIN_NOTIONAL, "notional", notional, market.min_notional)
     return None
 
 
@@ -346,13 +349,13 @@ def _misplaced(market: LiveMarket, order: Order, leaving: Order | None) -> Rejec
         count -= 1
     if count >= limit:
         return _filter_failure(MAX_ORDERS, "", count, limit)
-    return _would_take(market, order, leaving) if order.post_only else None
+    return _would_take(market, order, order.price, leaving) if order.post_only else None
 
 
-def _would_take(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
+def _would_take(market: LiveMarket, order: Order, price: int, leaving: Order | None) -> Rejected | None:
     best = _best(market, order, leaving)
-    if best is not None and _reaches(order, best.price):
-        return Rejected(codes.ORDER_REJECTED, "WOULD_TAKE", "price", order.price, best.price)
+    if best is not None and _reaches(order.side, price, best.price):
+        return Rejected(codes.ORDER_REJECTED, "WOULD_TAKE", "price", price, best.price)
     return None
 
 
@@ -375,7 +378,7 @@ def _unfillable(market: LiveMarket, order: Order, leaving: Order | None) -> Reje
     own = _own_lots(order, leaving)
     lots = 0
     for level in market.book.opposite(order.side).each_level():
-        if not _reaches(order, level.price) or not market.trades_at(level.price):
+        if not _reaches(order.side, order.bound, level.price) or not market.trades_at(level.price):
             break
         mine = own.get(level.price, 0)
         if mine and order.self_trade != EXPIRE_MAKER:
@@ -401,5 +404,5 @@ def _own_lots(order: Order, leaving: Order | None) -> dict[int, int]:
     return own
 
 
-def _reaches(order: Order, price: int) -> bool:
-    return price <= order.bound if order.side == BUY else price >= order.bound
+def _reaches(side: int, bound: int, price: int) -> bool:
+    return price <= bound if side == BUY else price >= bound

@@ -8,7 +8,7 @@ from typing import Final
 
 from book.accounts import AccountState
 from book.events import Trade
-from book.history import ACCOUNT_TRADES, CLOSED_CANDLES, MARKET_TRADES, MINUTE_NS
+from book.history import ACCOUNT_TRADES, CLOSED_CANDLES, MARKET_TRADES, MINUTE_NS, Candles
 from book.image import TradeImage
 from book.live_market import NS_PER_MS, LiveMarket
 from book.order_book import BookSide
@@ -243,10 +243,10 @@ def check_trades(state: State) -> None:
         if [trade.trade.trade_id for trade in trades] != list(range(first, market.last_trade_id + 1)):
             raise AssertionError(f"{market.definition.symbol} does not remember its last trades")
         _check_in_time(trades, state.last_time_ns)
-        _check_candles(market, state.last_time_ns)
         for trade in trades:
             _check_trade(market, trade.trade, state.last_order_id)
             remembered[market.definition.symbol, trade.trade.trade_id] = trade
+        _check_candles(market, trades)
     known: set[tuple[int, str, int]] = set()
     for account in state.accounts.values():
         _check_account_trades(state, account, remembered)
@@ -278,16 +278,23 @@ def _check_trade(market: LiveMarket, trade: Trade, last_order_id: int) -> None:
         raise AssertionError(f"{name} was of the orders {orders}")
 
 
-def _check_candles(market: LiveMarket, last_time_ns: int) -> None:
+def _check_candles(market: LiveMarket, trades: list[TradeImage]) -> None:
+    symbol = market.definition.symbol
     market.candles.check()
-    minutes = market.candles.of(MINUTE_NS)
-    if (minutes[-1].close if minutes else 0) != market.last_price:
-        raise AssertionError(f"the last candle of {market.definition.symbol} does not close at {market.last_price}")
-    if minutes and minutes[-1].open_ns > last_time_ns:
-        raise AssertionError(f"the last candle of {market.definition.symbol} is in the future")
+    again = Candles()
+    for trade in trades:
+        again.add(trade.trade.price, trade.trade.quantity, trade.trade.notional, trade.time_ns)
+    made, minutes = again.of(MINUTE_NS), market.candles.of(MINUTE_NS)
+    ends = [[(candle.open_ns, candle.close) for candle in candles[-1:]] for candles in (made, minutes)]
+    if ends[0] != ends[1] or market.last_price != (made[-1].close if made else 0):
+        raise AssertionError(f"the candles of {symbol} end with {ends[1]}, its trades with {ends[0]}")
+    if len(trades) < market.last_trade_id:
+        del made[0]  # a part of it may be forgotten
+    if [candle.view() for candle in made] != [candle.view() for candle in minutes[len(minutes) - len(made) :]]:
+        raise AssertionError(f"the candles of {symbol} are not made of its trades")
     counted = sum(candle.count for candle in minutes)
     if counted > market.last_trade_id or (counted < market.last_trade_id and len(minutes) <= CLOSED_CANDLES):
-        raise AssertionError(f"{counted} trades are in candles, there were {market.last_trade_id}")
+        raise AssertionError(f"{counted} trades are in the candles of {symbol}, there were {market.last_trade_id}")
 
 
 def _check_account_trades(state: State, account: AccountState, remembered: dict[tuple[str, int], TradeImage]) -> None:

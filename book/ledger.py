@@ -59,19 +59,28 @@ def transfer(payer: Balance, payee: Balance, amount: int) -> None:
     payee.available += amount
 
 
+class Total:
+    """How much there is of an asset, in engine units."""
+
+    __slots__ = ("amount",)
+
+    def __init__(self) -> None:
+        self.amount: int = 0
+
+
 class Ledger:
     """All balances, and what came in of each asset, less what went out."""
 
     def __init__(self) -> None:
         self._balances: dict[str, dict[int, Balance]] = {}
-        self._totals: dict[str, int] = {}
+        self._totals: dict[str, Total] = {}
 
     def define_asset(self, asset: str) -> None:
         """Make an asset known, once."""
         if asset in self._balances:
             raise LedgerError(f"asset {asset} is known")
         self._balances[asset] = {}
-        self._totals[asset] = 0
+        self._totals[asset] = Total()
 
     def balance(self, account: int, asset: str) -> Balance:
         """The balance of an account in a known asset; an empty one comes into being when first asked for."""
@@ -81,19 +90,19 @@ class Ledger:
             balance = balances[account] = Balance()
         return balance
 
-    def total(self, asset: str) -> int:
-        """How much there is of an asset."""
+    def total(self, asset: str) -> Total:
+        """How much there is of a known asset, now and later."""
         return self._totals[asset]
 
     def room(self, asset: str) -> int:
         """How much more of an asset can come in before its total leaves 64 bits."""
-        return MAX_INT - self._totals[asset]
+        return MAX_INT - self._totals[asset].amount
 
     def credit(self, account: int, asset: str, amount: int) -> None:
         """Let an amount come in from outside."""
         if not 0 < amount <= self.room(asset):
             raise LedgerError(f"cannot credit {amount}")
-        self._totals[asset] += amount
+        self._totals[asset].amount += amount
         self.balance(account, asset).available += amount
 
     def take(self, account: int, asset: str, amount: int) -> None:
@@ -102,7 +111,7 @@ class Ledger:
         if not 0 <= amount <= balance.available:
             raise LedgerError(f"cannot take {amount} of {balance.available}")
         balance.available -= amount
-        self._totals[asset] -= amount
+        self._totals[asset].amount -= amount
 
     def restore(self, account: int, asset: str, available: int, held: int) -> None:
         """Put back one balance that `rows` gave; not twice, nor what could not have been."""
@@ -113,7 +122,7 @@ class Ledger:
             raise LedgerError(f"account {account} has {asset} already")
         balance.available = available
         balance.held = held
-        self._totals[asset] += available + held
+        self._totals[asset].amount += available + held
 
     def of(self, account: int) -> list[tuple[str, int, int]]:
         """The account's balances that are not zero: (asset, available, held), in the order assets were defined."""
@@ -135,7 +144,7 @@ class Ledger:
 
     def totals(self) -> dict[str, int]:
         """Per asset, how much there is: the sum of all available and held amounts."""
-        return dict(self._totals)
+        return {asset: total.amount for asset, total in self._totals.items()}
 
     def check(self) -> None:
         """Nothing is negative, and every asset adds up to what came in. Raises AssertionError."""
@@ -145,8 +154,8 @@ class Ledger:
                 if balance.available < 0 or balance.held < 0:
                     raise AssertionError(f"account {account} has {balance.available} and {balance.held} {asset}")
                 total += balance.available + balance.held
-            if not total == self._totals[asset] <= MAX_INT:
-                raise AssertionError(f"{self._totals[asset]} {asset} came in, {total} are there")
+            if not total == self._totals[asset].amount <= MAX_INT:
+                raise AssertionError(f"{self._totals[asset].amount} {asset} came in, {total} are there")
 
 
 def _account_of(entry: tuple[int, Balance]) -> int:

@@ -7,8 +7,9 @@ from book.accounts import AccountState
 from book.definitions import Asset, Market
 from book.effects import Effects
 from book.events import MarketStateChanged, OrderClosed, Trade
-from book.history import MARKET_TRADES, Candles, Latest
+from book.history import MARKET_TRADES, Candles
 from book.image import MarketImage, OrderImage, TradeImage
+from book.latest import Latest
 from book.ledger import HOUSE, Balance, Ledger, release
 from book.market import tick_value
 from book.order_book import OrderBook
@@ -20,14 +21,17 @@ from book.timers import EXPIRY, RESUMPTION, Timers
 
 NS_PER_MS: Final = 1_000_000
 
+_OrderClosed: Final = OrderClosed  # as in book.orders
+
 
 class LiveMarket:
     """One market."""
 
     __slots__ = (
         *("band", "band_high", "band_low", "base", "book", "candles", "definition", "fee_tiers", "halted_until_ns"),
-        *("house", "last_price", "last_trade_id", "lot", "number", "orders", "quote", "state", "stops", "tick_value"),
-        *("traders", "trades", "triggered", "_ledger", "_timers"),
+        *("house", "last_price", "last_trade_id", "lot", "max_price", "max_quantity", "min_notional", "min_quantity"),
+        *("number", "orders", "quote", "state", "stops", "tick_value"),
+        *("traders", "trades", "triggered", "_ledger", "_quote_total", "_timers"),
     )
 
     def __init__(  # noqa: PLR0917 -- once per market, in one place
@@ -48,6 +52,11 @@ class LiveMarket:
         self.quote: Final = quote
         self.lot: int = definition.lot
         self.tick_value: int = tick_value(definition, base, quote)
+        # What every order is judged by, out of the definition: to read a field of that costs far more.
+        self.min_quantity: int = definition.min_quantity
+        self.max_quantity: int = definition.max_quantity
+        self.min_notional: int = definition.min_notional
+        self.max_price: int = MAX_INT // self.tick_value
         self.house: Balance = ledger.balance(HOUSE, quote.name)
         self.book: Final = OrderBook()
         self.stops: Final = Stops()
@@ -62,6 +71,7 @@ class LiveMarket:
         self.fee_tiers: Final[dict[int, tuple[int, int]]] = {}  # maker's and taker's rate by tier
         self.trades: Final[Latest[TradeImage]] = Latest(MARKET_TRADES)
         self.candles: Final = Candles()
+        self._quote_total: Final = ledger.total(quote.name)
         self._ledger: Final = ledger
         self._timers: Final = timers
         self.settle_band()
@@ -110,7 +120,7 @@ class LiveMarket:
 
     def quote_in_existence(self) -> int:
         """How much of the quote asset there is, in engine units."""
-        return self._ledger.total(self.quote.name)
+        return self._quote_total.amount
 
     def worst_price(self, order: Order) -> int:
         """The worst price an order that is not a plain market order may trade at: what it is judged and holds by."""
@@ -123,13 +133,17 @@ class LiveMarket:
     def beyond(self, price: int, side: int) -> int:
         """How far from this price the collar lets a market order of this side go."""
         collar = part(price, self.definition.collar)
-        return min(price + collar, MAX_INT // self.tick_value) if side == BUY else max(price - collar, 1)
+        return min(price + collar, self.max_price) if side == BUY else max(price - collar, 1)
 
     def need(self, order: Order) -> int:
         """What the order has to hold: the worst that what is open of it can still cost, or deliver."""
+        return self.need_of(order, order.quantity, order.unit_cost)
+
+    def need_of(self, order: Order, quantity: int, unit_cost: int) -> int:
+        """The same, if the order had this quantity in all and could cost so much a lot."""
         if order.side == BUY:
-            return order.worst_cost()
-        return (order.quantity - order.executed) * self.lot
+            return order.cost_of(quantity, unit_cost)
+        return (quantity - order.executed) * self.lot
 
     def paying(self, order: Order) -> Balance:
         """The balance the order is paid from."""
@@ -188,7 +202,7 @@ class LiveMarket:
                 self._timers.clear(EXPIRY, order.order_id)
         view = order.view()
         trader.account.finish(view)
-        effects.events.append(OrderClosed(view))
+        effects.events.append(_OrderClosed(view))
 
     # What it remembers
 

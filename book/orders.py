@@ -9,6 +9,9 @@ from book.ledger import Balance
 from book.rates import fee
 from book.terms import GTC, GTD, MAX_INT, NEW
 
+# A compiled module looks up a class of an interpreted one by name each time, unless it is a constant of its own.
+_OrderView: Final = OrderView
+
 
 class Trader:
     """One account in one market: what its orders there are paid from and which of them are open."""
@@ -94,43 +97,14 @@ class Order:
         self.before: Order | None = None
         self.behind: Order | None = None
 
-    def amended(self, quantity: int, price: int) -> "Order":
-        """The order as it would be with another quantity and price, and otherwise the same; it is on no book."""
-        order = Order(
-            self.trader,
-            self.side,
-            self.type,
-            self.time_in_force,
-            price,
-            quantity,
-            self.quote_quantity,
-            self.post_only,
-            self.client_order_id,
-            self.self_trade,
-            self.session,
-            self.created_ns,
-            self.stop_price,
-            self.expire_time,
-            self.display_quantity,
-        )
-        order.order_id = self.order_id
-        order.executed = self.executed
-        order.executed_quote = self.executed_quote
-        order.bound = self.bound if price == self.price else price
-        order.unit_cost = self.unit_cost
-        order.maker_rate = self.maker_rate
-        order.taker_rate = self.taker_rate
-        order.ahead = self.ahead
-        return order
-
     @property
     def may_rest(self) -> bool:
         """Whether what it does not trade at once goes, or stays, on the book."""
         return self.price > 0 and (self.time_in_force in (GTC, GTD))
 
-    def is_reduction(self, before: "Order") -> bool:
-        """Whether this, an amendment of `before`, only wants less: such a one keeps its place."""
-        return self.price == before.price and self.quantity <= before.quantity
+    def is_reduced_by(self, quantity: int, price: int) -> bool:
+        """Whether an amendment to these only makes it want less: then it keeps its place."""
+        return price == self.price and quantity <= self.quantity
 
     def charge(self, notional: int, rate: int) -> int:
         """The order's fee for one trade, counted against what it paid ahead; negative for a rebate."""
@@ -139,7 +113,11 @@ class Order:
 
     def worst_cost(self) -> int:
         """What the open quantity of a buy can still cost at most, fee included."""
-        notional = (self.quantity - self.executed) * self.unit_cost
+        return self.cost_of(self.quantity, self.unit_cost)
+
+    def cost_of(self, quantity: int, unit_cost: int) -> int:
+        """The same, if the order had this quantity in all and could cost so much a lot."""
+        notional = (quantity - self.executed) * unit_cost
         # A comparison, for max() is a call and this is hot.
         rate = self.taker_rate if self.taker_rate > self.maker_rate else self.maker_rate  # noqa: FURB136 -- see above
         units, _ = fee(notional, rate, self.ahead)
@@ -147,7 +125,7 @@ class Order:
 
     def view(self) -> OrderView:
         """The order as it stands."""
-        return OrderView(
+        return _OrderView(
             self.order_id,
             self.trader.account.number,
             self.trader.symbol,

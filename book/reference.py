@@ -81,14 +81,15 @@ class ReferenceEngine:
 
         Raises:
             TypeError: something in it is not of its type; nothing changed.
-            ValueError: `seq` does not grow, time goes back or something is due before; nothing changed.
+            ValueError: `seq` does not grow, time goes back, ends, or something is due before; nothing changed.
         """
         # > Wrong Python *types* raise `TypeError` before anything changes.
         judge_types(command, get_args(Command))
         if type(seq) is not int or type(time_ns) is not int:
             raise TypeError("seq and time_ns are plain integers")
         # > Time and sequence come in as arguments and only ever grow.
-        if not (self.last_seq < seq <= MAX_INT and self.last_time_ns <= time_ns <= MAX_INT):
+        # What is set is due later than now, by MAX_INT at the latest: so nothing may come then.
+        if not (self.last_seq < seq <= MAX_INT and self.last_time_ns <= time_ns < MAX_INT):
             raise ValueError("seq or time_ns does not grow")
         # > Whatever is due by a command's time must have fallen due before it
         if 0 < self.next_due_ns <= time_ns and not isinstance(command, Tick):
@@ -206,14 +207,18 @@ class ReferenceEngine:
 
         Raises:
             TypeError: something in it is not of its type.
+            ValueError: `time_ns` is before the last command's; or time has ended.
         """
         judge_types(query, get_args(Query))
-        if type(time_ns) not in {int, type(None)}:
+        now_ns = self.last_time_ns if time_ns is None else time_ns
+        if type(now_ns) is not int:
             raise TypeError("time_ns is a plain integer")
+        if not self.last_time_ns <= now_ns <= MAX_INT:
+            raise ValueError("time_ns goes back")
         if isinstance(query, Info):
             return self._info()
         try:
-            return answer(self.state, query, self.last_time_ns if time_ns is None else time_ns)
+            return answer(self.state, query, now_ns)
         except Refusal as refusal:
             return refusal.answer
 

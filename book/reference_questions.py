@@ -117,7 +117,7 @@ def _order_status(state: State, query: OrderStatus) -> OrderView:
 def _account_trades(state: State, query: AccountTrades) -> list[AccountTrade]:
     state.market(query.symbol)
     _demand_page(query)
-    kept = state.trades_of_account(query.account)[-KEPT:]
+    kept = state.trades_of_account(query.account, KEPT)
     trades = [trade for trade in kept if trade.symbol == query.symbol and trade.trade_id >= query.from_id]
     return trades[: query.limit] if query.from_id else trades[-query.limit :]
 

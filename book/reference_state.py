@@ -157,12 +157,13 @@ class State:
         """With their times, oldest first."""
         return [(time_ns, trade) for time_ns, trade in self.trades if trade.symbol == market.symbol]
 
-    def trades_of_account(self, account: int) -> list[AccountTrade]:
-        """Both sides of a trade with itself, the maker's first."""
+    def trades_of_account(self, account: int, newest: int) -> list[AccountTrade]:
+        """Its side of its newest trades, oldest first; both sides of one with itself, the maker's first."""
         orders = self.open_orders(account) + self.finished.get(account, [])
         names = {order.order_id: order.client_order_id for order in orders}
+        trades = [(at, trade) for at, trade in self.trades if account in {trade.maker_account, trade.taker_account}]
         sides = []
-        for time_ns, trade in self.trades:
+        for time_ns, trade in trades[-newest:]:
             if trade.maker_account == account:
                 sides.append(_side(trade, time_ns, names[trade.maker_order_id], maker=True))
             if trade.taker_account == account:

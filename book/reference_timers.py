@@ -13,7 +13,7 @@ from book.reference_judging import judge_sender
 from book.reference_orders import Order
 from book.reference_rules import demand
 from book.reference_state import State
-from book.reference_trading import close, price_band, work_off
+from book.reference_trading import close, later, price_band, work_off
 from book.terms import MAX_INT
 
 # What is due, and when: (time, kind, number of the order, the account or the market among the markets).
@@ -71,7 +71,7 @@ def cancel_all_after(state: State, command: CancelAllAfter, time_ns: int) -> Ite
     timeout_ms, day_ms = command.timeout_ms, 86_400_000
     demand(0 <= timeout_ms <= day_ms, codes.INVALID_PARAMETER, "", "timeout_ms", timeout_ms, day_ms)
     state.cancel_all_due.pop(command.account, None)
-    due_ns = time_ns + timeout_ms * 10**6 if timeout_ms else 0
+    due_ns = later(time_ns, timeout_ms) if timeout_ms else 0
     if due_ns:
         state.cancel_all_due[command.account] = due_ns
     yield CancelAllAfterSet(command.account, due_ns)

@@ -114,10 +114,15 @@ def _come_forward(state: State, order: Order) -> None:
 
 def _halt(state: State, market: Market, time_ns: int) -> MarketStateChanged:
     # > The market halts for the set time (or until an operator resumes it, if that is 0)
-    until_ns = time_ns + market.halt_ms * 10**6 if market.halt_ms else 0
+    until_ns = later(time_ns, market.halt_ms) if market.halt_ms else 0
     event = MarketStateChanged(market.symbol, terms.HALT, until_ns)
     state.market_states[market.symbol] = event
     return event
+
+
+def later(time_ns: int, after_ms: int) -> int:
+    """The moment so much later, within 64 bits."""
+    return min(time_ns + after_ms * 10**6, MAX_INT)
 
 
 def _prevent(state: State, taker: Order, maker: Order, time_ns: int) -> Iterator[Event]:

@@ -6,8 +6,9 @@ the wire and the tools turn them into the names. A code, once released, never ch
 
 from typing import Final
 
-# Every stored amount, price and quantity fits a signed 64-bit integer.
-MAX_INT: Final = 2**63 - 1
+# Every stored amount, price and quantity fits a signed 64-bit integer, with room for the sum of two: half of what 64
+# bits hold is also what a compiled module adds and compares without making an object of it.
+MAX_INT: Final = 2**62 - 1
 
 # One million parts per million: the denominator of every rate.
 PPM: Final = 1_000_000

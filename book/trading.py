@@ -34,13 +34,18 @@ from book.terms import (
     TRADING,
 )
 
+# As in book.orders.
+_OrderAccepted: Final = OrderAccepted
+_OrderAmended: Final = OrderAmended
+_Trade: Final = Trade
+
 _OPEN: Final = 0  # the taker's end is not decided by its trades
 
 
 def enter(market: LiveMarket, order: Order, effects: Effects) -> None:
     """The order takes effect. It has been judged (book.admission), so it says what to hold; and it has its id."""
     hold(market.paying(order), order.held)
-    effects.events.append(OrderAccepted(order.view()))
+    effects.events.append(_OrderAccepted(order.view()))
     if order.stop_price:
         market.wait(order)
     else:
@@ -48,26 +53,27 @@ def enter(market: LiveMarket, order: Order, effects: Effects) -> None:
         let_triggered_enter(market, effects)
 
 
-def amend(market: LiveMarket, order: Order, amended: Order, effects: Effects) -> None:
-    """The open order becomes what `amended` is, which has been judged (book.admission)."""
+def amend(market: LiveMarket, order: Order, quantity: int, price: int, effects: Effects) -> None:
+    """The open order has this quantity and price from now on, which has been judged (book.admission)."""
     resting = order.level is not None
-    anew = resting and not amended.is_reduction(order)
+    anew = resting and not order.is_reduced_by(quantity, price)
     if anew:
         market.book.remove(order)
         order.hidden = 0
-    elif resting and amended.quantity < order.quantity:
-        market.book.reduce(order, order.quantity - amended.quantity)
-    order.quantity = amended.quantity
-    order.price = amended.price
-    order.bound = amended.bound
-    order.unit_cost = amended.unit_cost
+    elif resting and quantity < order.quantity:
+        market.book.reduce(order, order.quantity - quantity)
+    order.quantity = quantity
+    if price != order.price:
+        order.price = order.bound = price
+        order.unit_cost = price * market.tick_value
     order.updated_ns = effects.time_ns
-    if amended.held > order.held:
-        hold(market.paying(order), amended.held - order.held)
-        order.held = amended.held
+    need = market.need(order)
+    if need > order.held:
+        hold(market.paying(order), need - order.held)
+        order.held = need
     else:
-        market.give_back(order, order.held - amended.held)
-    effects.events.append(OrderAmended(order.view()))
+        market.give_back(order, order.held - need)
+    effects.events.append(_OrderAmended(order.view()))
     if anew:
         _meet_the_book(market, order, effects)
         let_triggered_enter(market, effects)
@@ -141,7 +147,7 @@ def _trade(market: LiveMarket, taker: Order, maker: Order, lots: int, effects: E
     market.book.fill(maker, lots)
     market.last_trade_id += 1
     market.last_price = price
-    trade = Trade(
+    trade = _Trade(
         taker.trader.symbol,
         market.last_trade_id,
         price,

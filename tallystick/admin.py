@@ -9,6 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.json import JSON
+from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
@@ -90,7 +91,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else escape(str(value))
 
 
 def _tree(supervisor: Mapping[str, Any], branch: Tree | None = None) -> Tree:

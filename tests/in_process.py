@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import trio
+from attrs import evolve
 
 import supervisor
 from actors.world import RealClock, RealNetwork, Threads
@@ -45,12 +46,33 @@ class Connection:
         line, _, self._rest = self._rest.partition(b"\n")
         return json.loads(line)
 
+    async def close(self) -> None:
+        """Hang up."""
+        await self._stream.aclose()
+
     async def ask(self, method: str, **params: Any) -> Any:
         """Send a request and wait for its reply."""
         number = await self.send(method, **params)
         reply = await self.receive()
         assert reply["id"] == number
         return reply
+
+    async def say(self, words: str) -> Any:
+        """Send a line of bare words and wait for its reply."""
+        await self._stream.send_all(words.encode() + b"\n")
+        return await self.receive()
+
+    async def said(self, words: str) -> Any:
+        """The result of a line of bare words; AssertionError where it is refused."""
+        reply = await self.say(words)
+        assert reply["status"] == 200, reply
+        return reply["result"]
+
+    async def refused(self, words: str) -> str:
+        """Why a line of bare words is refused; AssertionError where it is not."""
+        reply = await self.say(words)
+        assert reply["status"] == 400, reply
+        return str(reply["error"]["msg"])
 
 
 class Running:
@@ -70,13 +92,13 @@ class Running:
         self._streams.append(stream)
         return stream
 
-    async def client(self, name: str | None = "alice") -> Connection:
-        """A connection, logged on."""
+    async def client(self, name: str | None = "alice", **more: Any) -> Connection:
+        """A connection, logged on, with more parameters of the logon."""
         peer = self._addresses.client
         connection = Connection(self._keep(await trio.open_tcp_stream(peer.host, peer.port)))
         assert (await connection.receive())["event"] == "hello"
         if name is not None:
-            assert (await connection.ask("session.logon", apiKey=name))["status"] == 200
+            assert (await connection.ask("session.logon", apiKey=name, **more))["status"] == 200
         return connection
 
     async def operator(self) -> Connection:
@@ -94,10 +116,13 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, engine: Callable[[], Engine] = Engine) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, engine: Callable[[], Engine] = Engine, *, test_money: bool = True
+) -> AsyncIterator[Running]:
     """A demo exchange without its market maker, stopped in order at the end."""
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     config = demo_config(folder, port=0, market_maker=False)
+    config = evolve(config, admin=evolve(config.admin, test_money=test_money))
     world = supervisor.World(
         clock=RealClock(),
         disk=RealDisk(str(folder), power_cut),

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from book import engine
+from book import engine, stops
 from book.effects import Effects
 from book.ledger import release
 from book.live_market import LiveMarket
@@ -74,10 +74,17 @@ def ignore_prevention(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engine, "enter", enter_without)
 
 
+def invert_stops(patch: pytest.MonkeyPatch) -> None:
+    """A stop that waits for the price to rise waits for it to fall, and the other way round."""
+    rises = stops.rises
+    patch.setattr(stops, "rises", lambda order: not rises(order))
+
+
 BUGS: Final[list[Callable[[pytest.MonkeyPatch], None]]] = [
     break_fifo,
     let_ioc_rest,
     round_fees_down,
     release_twice,
     ignore_prevention,
+    invert_stops,
 ]

@@ -5,11 +5,13 @@ are in the order of a set, which differs from process to process, so trio must b
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial, wraps
+from typing import ParamSpec, TypeVar
 
 import trio
 from trio.testing import MockClock
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -22,3 +24,13 @@ def run_seeded(seed: int, async_fn: Callable[..., Awaitable[T]], *args: object) 
     except BaseException as error:
         error.add_note(f"TALLYSTICK_SEED={seed} repeats it")
         raise
+
+
+def seeded(test: Callable[P, Awaitable[T]]) -> Callable[P, T]:
+    """Make an async test run in one and the same schedule, on a clock that jumps over all waiting."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run_seeded(0, partial(test, *args, **kwargs))
+
+    return run

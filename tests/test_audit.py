@@ -6,12 +6,15 @@ import msgspec
 import pytest
 
 from book.accounts import AccountState
-from book.commands import ArmSession
+from book.commands import AdjustBalance, ArmSession
 from book.definitions import Account
 from book.engine import Engine
+from book.events import Adjusted
+from book.history import INTERVALS, MINUTE_NS, Candles, LiveCandle
 from book.ledger import Balance
 from book.live_market import LiveMarket
 from book.orders import Order, Trader
+from book.queries import Candle
 from book.terms import (
     BUY,
     FOK,
@@ -29,6 +32,7 @@ from book.terms import (
     TRADING,
 )
 from book.timers import CANCEL_ALL, EXPIRY, RESUMPTION
+from book.versions import VERSIONS
 from tests.exchange import (
     ALICE,
     BOB,
@@ -54,6 +58,7 @@ def busy() -> Engine:
         exchange.place(order)
     exchange.place(buy(BOB, 5, 980))
     exchange.done(cancel(BOB, 5))
+    exchange.done(AdjustBalance("case-1", BOB, "BTC", 500, "goodwill", "ann", "bob"))
     return exchange.engine
 
 
@@ -244,6 +249,135 @@ def finished_elsewhere(engine: Engine) -> None:
     engine.state.accounts[ALICE].finished_orders.add(msgspec.structs.replace(view, order_id=2))
 
 
+def version_of_nobody(engine: Engine) -> None:
+    """It is to behave as no engine ever did."""
+    engine.state.engine_version = VERSIONS[-1] + 1
+
+
+def unknown_key_revoked(engine: Engine) -> None:
+    """A key that will be defined is revoked already."""
+    engine.state.registry.revoked_keys[1] = None
+
+
+def unknown_asset_frozen(engine: Engine) -> None:
+    """An asset that there is not is frozen."""
+    engine.state.registry.frozen_assets["ETH"] = None
+
+
+def tier_that_cannot_be(engine: Engine) -> None:
+    """An account is in a tier no market can have."""
+    engine.state.accounts[ALICE].tier = 101
+
+
+def fee_tier_of_none(engine: Engine) -> None:
+    """A market has a tier that means none."""
+    market = live_market(engine)
+    market.fee_tiers[0] = (market.definition.maker_fee, market.definition.taker_fee)
+
+
+def rebate_above_the_fee(engine: Engine) -> None:
+    """A tier whose rebate the house would pay."""
+    live_market(engine).fee_tiers[1] = (-2, 1)
+
+
+def rates_of_another_tier(engine: Engine) -> None:
+    """A trader whose next order pays too much."""
+    trader(engine).maker_rate += 1
+
+
+def adjustment_lost(engine: Engine) -> None:
+    """An adjustment that is forgotten could be made again."""
+    del engine.state.adjustments._adjusted["case-1"]
+
+
+def adjust(engine: Engine, **changes: int | str) -> None:
+    """An adjustment that was never made."""
+    adjusted = Adjusted("case-2", ALICE, "BTC", 0, 5, "fraud", "ann", "bob", 1)
+    engine.state.adjustments.add(msgspec.structs.replace(adjusted, **changes))
+
+
+def adjustment_of_nobody(engine: Engine) -> None:
+    """An account that there is not owes something."""
+    adjust(engine, account=9)
+
+
+def negative_receivable(engine: Engine) -> None:
+    """The house owes an account."""
+    adjust(engine, short=-5)
+
+
+def receivable_beyond_64_bits(engine: Engine) -> None:
+    """One account owes more than a number can say."""
+    adjust(engine, short=MAX_INT)
+    adjust(engine, adjustment_id="case-3")
+
+
+def trade_forgotten(engine: Engine) -> None:
+    """The market does not know its last trade."""
+    live_market(engine).trades._things.pop()
+
+
+def trade_forgotten_by_its_account(engine: Engine) -> None:
+    """A fill that its owner cannot look up."""
+    engine.state.accounts[ALICE].trades._things.pop()
+
+
+def trade_remembered_twice(engine: Engine) -> None:
+    """A fill that its owner sees two times."""
+    remembered = engine.state.accounts[ALICE].trades
+    remembered.add(remembered.all()[-1])
+
+
+def trade_of_others(engine: Engine) -> None:
+    """A fill that is shown to somebody else."""
+    engine.state.accounts[CAROL].trades.add(engine.state.accounts[ALICE].trades.all()[-1])
+
+
+def trade_of_another_fee(engine: Engine) -> None:
+    """An account that remembers another trade than its market does."""
+    remembered = engine.state.accounts[ALICE].trades
+    trade = remembered._things.pop()
+    remembered.add(msgspec.structs.replace(trade, trade=msgspec.structs.replace(trade.trade, taker_fee=0)))
+
+
+def trade_in_the_future(engine: Engine) -> None:
+    """Remembered at a time that has not come."""
+    trades = engine.state.accounts[ALICE].trades
+    trades.add(msgspec.structs.replace(trades._things.pop(), time_ns=engine.last_time_ns + 1))
+
+
+def last_price_elsewhere(engine: Engine) -> None:
+    """Not where the last trade was."""
+    live_market(engine).last_price += 1
+
+
+def minute(engine: Engine) -> LiveCandle:
+    """The current candle."""
+    candle = live_market(engine).candles._finest.current
+    assert candle is not None
+    return candle
+
+
+def candle_counts_too_much(engine: Engine) -> None:
+    """More trades than there were."""
+    minute(engine).count += 1
+
+
+def candle_of_another_volume(engine: Engine) -> None:
+    """More than was traded."""
+    minute(engine).volume += 1
+
+
+def candle_lost(engine: Engine) -> None:
+    """Trades, but no candle of them."""
+    live_market(engine).candles._finest.current = None
+
+
+def candle_counted_twice(engine: Engine) -> None:
+    """A coarser interval has what the finer one has not told it yet."""
+    live_market(engine).candles._coarser[0].fold(minute(engine))
+
+
 @pytest.mark.parametrize(
     "corrupt",
     [
@@ -254,6 +388,11 @@ def finished_elsewhere(engine: Engine) -> None:
         *(status_without_a_fill, status_despite_a_fill, bound_elsewhere, executed_for_nothing),
         *(trader_of_another_account, account_of_another_number, live_id_forgotten, two_orders_of_one_name),
         *(finished_twice, finished_and_open, finished_elsewhere),
+        *(version_of_nobody, unknown_key_revoked, unknown_asset_frozen, tier_that_cannot_be, fee_tier_of_none),
+        *(rebate_above_the_fee, rates_of_another_tier, adjustment_lost, adjustment_of_nobody, negative_receivable),
+        *(receivable_beyond_64_bits, trade_forgotten, trade_forgotten_by_its_account, trade_remembered_twice),
+        *(trade_of_others, trade_of_another_fee, trade_in_the_future, last_price_elsewhere, candle_counts_too_much),
+        *(candle_of_another_volume, candle_lost, candle_counted_twice),
     ],
 )
 def test_the_audit_finds(corrupt: Callable[[Engine], None]) -> None:
@@ -263,6 +402,44 @@ def test_the_audit_finds(corrupt: Callable[[Engine], None]) -> None:
     corrupt(engine)
     with pytest.raises(AssertionError):
         engine.check()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"taker_side": 0}, {"taker_side": 3}, {"price": 0}, {"quantity": 0}, {"notional": 1}),
+        *({"taker_fee": -1}, {"taker_fee": 4_401}, {"maker_fee": -10}, {"maker_fee": 4_401}),
+        *({"maker_order_id": 4}, {"maker_order_id": 0}, {"taker_order_id": 6}, {"maker_account": 9}),
+    ],
+)
+def test_the_audit_finds_a_trade_that_cannot_have_been(changes: dict[str, int]) -> None:
+    """Though its market and both its accounts agree about it."""
+    engine = busy()
+    for memory in (live_market(engine), engine.state.accounts[ALICE], engine.state.accounts[BOB]):
+        remembered = memory.trades._things.pop()
+        memory.trades.add(
+            msgspec.structs.replace(remembered, trade=msgspec.structs.replace(remembered.trade, **changes))
+        )
+    with pytest.raises(AssertionError):
+        engine.check()
+
+
+def test_the_audit_finds_candles_that_do_not_fit() -> None:
+    """Impossible ones, ones out of order, and ones of which the finer intervals know nothing."""
+    for candles in (
+        [Candle(0, 5, 5, 6, 5, 1, 5, 1)],
+        [Candle(0, 7, 6, 5, 5, 1, 5, 1)],
+        [Candle(0, 0, 5, 0, 5, 1, 5, 1)],
+        [Candle(0, 5, 5, 5, 5, 1, 5, 0)],
+        [Candle(0, 5, 5, 5, 5, 1, 5, 2)],
+        [Candle(1, 5, 5, 5, 5, 1, 5, 1)],
+        [Candle(MINUTE_NS, 5, 5, 5, 5, 1, 5, 1), Candle(0, 5, 5, 5, 5, 1, 5, 1)],
+        [Candle(0, 5, 5, 5, 5, 1, 5, 1), Candle(5 * MINUTE_NS, 5, 5, 5, 5, 1, 5, 1)],
+    ):
+        spoilt = Candles()
+        spoilt.restore([candles, *([] for _ in range(len(INTERVALS) - 1))])
+        with pytest.raises(AssertionError):
+            spoilt.check()
 
 
 # Stops, icebergs, times and states

@@ -14,17 +14,18 @@ from attrs import define, field
 
 from actors.mailbox import Busy, Call, Faulted, NotDone, OutcomeUnknown
 from actors.requests import Batch, Done, Outcome, Request
-from book.commands import CancelOrder, Command, PlaceOrder
+from book.commands import CancelAllAfter, CancelOrder, Command, PlaceOrder
 from book.engine import Engine
 from book.events import Event, OrderView, Rejected
 from book.queries import Info, InfoView, OrderStatus
-from book.terms import BUY, GTC, IOC, LIMIT, SELL
+from book.terms import BUY, GTC, GTD, IOC, LIMIT, SELL
 from persistence.recovery import PREALLOCATED
 from persistence.segments import segments
 from tests.counts import seeds
 from tests.engine_tree import EngineTree, read_log
 from tests.scheduler import run_seeded
 from tests.simulation.disk import Fault, PowerCut, SimulatedDisk
+from tests.simulation.world import VirtualClock
 
 SYMBOL = "BTC-USDT"
 POISON_LOTS = 666
@@ -98,10 +99,14 @@ class Trader:
             price = 5_000_000 + random.randint(-20, 20)
             lots = POISON_LOTS if self._poison and random.random() < 0.02 else random.randint(2, 50)
             client_order_id = f"{self._name}-{next(self._numbers)}"
-            time_in_force = random.choice((GTC, IOC))
-            return PlaceOrder(
-                account, 0, 0, SYMBOL, side, LIMIT, time_in_force, lots, price, client_order_id=client_order_id
+            time_in_force = random.choice((GTC, IOC, GTD))
+            expire_time = VirtualClock().wall_ns() // 10**6 + random.randint(1, 300) if time_in_force == GTD else 0
+            return msgspec.structs.replace(
+                PlaceOrder(account, 0, 0, SYMBOL, side, LIMIT, time_in_force, lots, price, expire_time=expire_time),
+                client_order_id=client_order_id,
             )
+        if what < 0.63:
+            return CancelAllAfter(account, 0, 0, random.choice((0, 20, 200)))
         number = random.randint(0, 30)
         if what < 0.8:
             return CancelOrder(account, 0, 0, SYMBOL, client_order_id=f"{self._name}-{number}")
@@ -169,6 +174,7 @@ async def _crashing_life(disk: SimulatedDisk, random: Random) -> tuple[list[Memo
                 nursery.start_soon(trader.trade, 25)
             nursery.start_soon(_crash_now_and_then, tree, random)
         disk.delay_seconds = 0.0
+        await trio.sleep(1)  # until nothing is due any more
         last.append(await tree.ask_until_done(Info()))
 
     await tree.run(body)

@@ -118,7 +118,7 @@ async def test_what_an_operator_sees_and_does(tmp_path: Path) -> None:
             assert refused["status"] == 400
             assert words in refused["error"]["msg"], refused
         assert (await operator.ask("log.stat"))["error"]["code"] == -1020
-        assert (await operator.ask("tree", name="x"))["error"]["msg"] == "usage: tree"
+        assert (await operator.ask("tree", name="x"))["error"]["msg"] == "'name' is one too many; usage: tree"
         await operator._stream.send_all(b'{"method":1}\n\xff\xfe\n{"a":\n"\n')
         for _ in range(4):
             assert (await operator.receive())["error"]["code"] == -1135

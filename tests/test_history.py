@@ -13,8 +13,8 @@ from book.history import (
     MINUTE_NS,
     Candles,
     FinishedOrders,
-    Latest,
 )
+from book.latest import Latest
 from book.queries import Candle
 from book.terms import BUY, FILLED, GTC, LIMIT, MAX_INT
 from tests.counts import seeds

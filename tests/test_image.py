@@ -5,22 +5,60 @@ from random import Random
 import msgspec
 import pytest
 
+from book.commands import (
+    AdjustBalance,
+    ArmSession,
+    CancelAllAfter,
+    FreezeAccount,
+    FreezeAsset,
+    RevokeKey,
+    SetAccountTier,
+    SetEngineVersion,
+    SetFeeTier,
+)
 from book.engine import Engine
-from book.image import VERSION
+from book.history import MINUTE_NS
+from book.image import VERSION, decode
+from book.terms import GTD, SELL, STOP_LOSS
 from tests.counts import count
-from tests.exchange import ALICE, BOB, CAROL, Exchange, buy, cancel, cancel_all, closed, key, sell
+from tests.exchange import (
+    ALICE,
+    BOB,
+    CAROL,
+    START_NS,
+    SYMBOL,
+    Exchange,
+    buy,
+    cancel,
+    cancel_all,
+    closed,
+    key,
+    market,
+    sell,
+)
 
 
 def busy() -> Exchange:
-    """Accounts, keys, open and finished orders, trades, and a digest that has hashed blocks."""
+    """Accounts, keys, settings, open and finished orders, trades, and a digest that has hashed blocks."""
     exchange = Exchange()
-    exchange.done(key(1, ALICE))
+    for command in (
+        *(key(1, ALICE), key(2, ALICE), RevokeKey(2), SetEngineVersion(1), FreezeAsset("BTC", True)),
+        *(SetFeeTier(SYMBOL, 2, -5, 7), SetFeeTier(SYMBOL, 1, 5, 9), SetAccountTier(ALICE, 1), FreezeAccount(0, True)),
+        *(ArmSession(BOB, 0, 7), CancelAllAfter(CAROL, 0, 0, 1_000_000)),
+        AdjustBalance("case-1", CAROL, "BTC", 500, "goodwill", "ann", "bob"),
+        AdjustBalance("case-2", 0, "BTC", -500, "nothing to take", "ann", "bob"),
+        buy(CAROL, 9, 100, display_quantity=2),
+        buy(CAROL, 9, 101, time_in_force=GTD, expire_time=START_NS // 10**6 + 10**6),
+        market(CAROL, SELL, 1, type=STOP_LOSS, stop_price=50),
+    ):
+        exchange.done(command)
     for number in range(60):
         exchange.place(buy(ALICE, 3 + number % 5, 900 + number % 7, client_order_id=f"a-{number}"))
         exchange.place(sell(BOB, 3 + number % 5, 1_000 + number % 7))
-    for order_id in (7, 8, 20):
-        exchange.do(cancel(ALICE, order_id))
+    for order_id in (10, 12, 24):
+        exchange.done(cancel(ALICE, order_id))
     exchange.place(buy(CAROL, 50, 1_003))
+    exchange.done(buy(CAROL, 20, 1_003), later_ns=7 * MINUTE_NS)
     return exchange
 
 
@@ -54,6 +92,24 @@ def test_a_restore_does_not_reorder_anything() -> None:
     rests = [closed(each.done(cancel_all(ALICE))) for each in (exchange, copied)]
     assert rests[0] == rests[1]
     assert [order_id for order_id, _ in rests[1]] == [1, 3, 4]
+
+
+def test_settings_are_dumped_in_one_order() -> None:
+    """Which tier was set first does not matter; which key was revoked first is part of the state."""
+    exchange, other = Exchange(), Exchange()
+    for each in (exchange, other):
+        each.done(key(1, ALICE))
+        each.done(key(2, ALICE))
+    tiers = [SetFeeTier(SYMBOL, 2, 1, 1), SetFeeTier(SYMBOL, 1, 2, 2)]
+    for command, another in zip(tiers, reversed(tiers), strict=True):
+        exchange.done(command)
+        other.done(another)
+    for first, second in ((1, 2), (2, 1)):
+        exchange.done(RevokeKey(first))
+        other.done(RevokeKey(second))
+    images = [decode(each.engine.dump()) for each in (exchange, other)]
+    assert images[0].markets == images[1].markets
+    assert [image.revoked_keys for image in images] == [[1, 2], [2, 1]]
 
 
 def test_the_same_state_has_the_same_dump_whichever_way_it_came_about() -> None:

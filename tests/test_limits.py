@@ -26,6 +26,16 @@ def test_a_bucket_says_how_long_the_next_token_takes() -> None:
     assert bucket.take(1, 0.25) == 1
 
 
+def test_what_is_owed_has_to_come_in_first() -> None:
+    """Tokens that were not there delay those who come next, and no more than that."""
+    bucket = TokenBucket(rate=4, burst=2, now=0.0)
+    bucket.owe(5)
+    assert bucket.take(1, 0.0) == 0
+    assert bucket.seconds_until_next() == 1.0
+    assert bucket.take(9, 0.75) == 0
+    assert bucket.take(9, 1.25) == 2
+
+
 def test_connections_are_capped_in_all_and_per_address() -> None:
     """Whoever leaves makes room for exactly one, of that address and in all."""
     connections = Connections(most=3, most_per_address=2)

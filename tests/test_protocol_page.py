@@ -10,18 +10,18 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import attrs
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from actors import gateway, intake, logon, session, wire
+from actors import gateway, intake, logon, order_form, parameters, results, session, wire
 from actors.gateway import GatewayConfig
 from actors.session import SessionLimits
 from book import admission, client_order_ids, codes, decimals, history
-from book.terms import ORDER_STATES, PERMISSIONS, SELF_TRADE_MODES
+from book.terms import MARKET_STATES, ORDER_STATES, ORDER_TYPES, PERMISSIONS, SELF_TRADE_MODES, TIMES_IN_FORCE
 from tallystick.demo import DemoKey
 from tests.live import live_exchange
 from tests.pages import Row, blocks, read_page, sections, table, tables
@@ -31,8 +31,10 @@ ROOT = Path(__file__).parent.parent
 
 METHODS = {request.__struct_config__.tag: request for request in get_args(wire.Request)}
 
-# Never to a client: a definition or a credit that the engine refuses comes from configuration or from an operator.
+# Never to a client: a definition or a credit that the engine refuses comes from configuration or from an operator,
 OPERATORS_ONLY = {"DEFINITION_REJECTED"}
+# and the loss of a session from the exchange itself.
+OUR_OWN = {("CANCEL_REJECTED", "UNKNOWN_SESSION")}
 
 
 # Methods --------------------------------------------------------------------------------------------------------------
@@ -44,20 +46,32 @@ def params_of(request: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo,
     return msgspec.structs.fields(params)
 
 
+OBJECTS = (msgspec.Struct, msgspec.Raw)
+
+
 def type_name(annotation: Any) -> str:
     """As the page calls a type."""
     if get_origin(annotation) is Annotated:
         return type_name(get_args(annotation)[0])
     if get_origin(annotation) is list:
-        (item,) = get_args(annotation)
-        if isinstance(item, type) and issubclass(item, msgspec.Struct):
-            return "list of objects"
-        return "list of [string, string]" if item == tuple[str, str] else f"list of {type_name(item)}s"
-    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return f"list of {items_name(get_args(annotation)[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, OBJECTS):
         return "object"
-    known = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not msgspec.UnsetType]
-    (name,) = [{bool: "boolean", int: "integer", str: "string"}[kind] for kind in known]
+    kinds = get_args(annotation) or (annotation,)
+    if get_origin(annotation) is Literal:
+        kinds = tuple({type(value) for value in kinds})
+    (name,) = [
+        {bool: "boolean", int: "integer", str: "string"}[kind] for kind in kinds if kind is not msgspec.UnsetType
+    ]
     return name
+
+
+def items_name(item: Any) -> str:
+    """As the page calls the items of a list."""
+    if get_origin(item) is tuple:
+        return f"[{', '.join(type_name(part) for part in get_args(item))}]"
+    (name,) = {type_name(kind) for kind in get_args(item) or (item,)}
+    return f"{name}s"
 
 
 def param_row(field: msgspec.structs.FieldInfo) -> Row:
@@ -92,8 +106,8 @@ def test_the_page_has_every_field_that_goes_out_and_no_other() -> None:
     """Each struct of a reply or an event has its table of fields, with their types."""
     structs = [
         kind
-        for kind in vars(wire).values()
-        if isinstance(kind, type) and (issubclass(kind, wire._Result) or kind in {wire.Hello, wire.Error})
+        for kind in [*vars(results).values(), wire.Several, wire.Hello, wire.Error]
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     ]
     expected = [
         [(field.encode_name, type_name(field.type)) for field in msgspec.structs.fields(kind)] for kind in structs
@@ -103,10 +117,21 @@ def test_the_page_has_every_field_that_goes_out_and_no_other() -> None:
 
 
 def test_the_page_has_every_state_and_mode() -> None:
-    """Of orders, and of self-trade prevention. An order that is refused has no state."""
+    """Of orders, markets and self-trade prevention. An order that is refused has no state."""
     states = [name for name in ORDER_STATES.values() if name != "REJECTED"]
     assert [row[0] for row in table(PAGE, "state", "open", "meaning")] == states
     assert [row[0] for row in table(PAGE, "mode", "what happens")] == list(SELF_TRADE_MODES.values())
+    assert [row[0] for row in table(PAGE, "market's status", "what it takes")] == list(MARKET_STATES.values())
+
+
+def test_the_page_has_every_type_of_order_with_its_times_in_force() -> None:
+    """Those that are accepted with it."""
+    expected = [
+        (name, ", ".join(word for code, word in TIMES_IN_FORCE.items() if code in order_form._FORMS[type_].times))
+        for type_, name in ORDER_TYPES.items()
+    ]
+    rows = table(PAGE, "type", "waits until the last price", "then is", "times in force")
+    assert [(row[0], row[3]) for row in rows] == expected
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------
@@ -114,7 +139,10 @@ def test_the_page_has_every_state_and_mode() -> None:
 
 def trees() -> Iterator[ast.Module]:
     """The modules that refuse requests: the engine, and the clients' side of the actors."""
-    clients_side = [ROOT / "actors" / f"{name}.py" for name in ("diagnosis", "intake", "logon", "session", "gateway")]
+    clients_side = [
+        ROOT / "actors" / f"{name}.py"
+        for name in ("diagnosis", "intake", "logon", "numerals", "order_form", "session", "gateway")
+    ]
     for path in [*clients_side, ROOT / "actors" / "replies.py", *(ROOT / "book").glob("*.py")]:
         if path.name != "codes.py":
             yield ast.parse(path.read_text(encoding="utf-8"))
@@ -149,7 +177,7 @@ def reasons_sent() -> set[tuple[str, str]]:
             match node.args:
                 case [ast.Attribute(attr=code), ast.Constant(value=str(reason)), *_] if reason:
                     found.add((code, reason))
-    return {(code, reason) for code, reason in found if code not in OPERATORS_ONLY}
+    return {(code, reason) for code, reason in found if code not in OPERATORS_ONLY} - OUR_OWN
 
 
 def test_the_page_has_every_code_that_is_sent_and_no_other() -> None:
@@ -196,11 +224,18 @@ def test_the_fixed_limits() -> None:
         "bytes in a line, without its end": f"{wire.MAX_LINE_BYTES:,}",
         "objects and arrays in each other, in a line": str(wire.MAX_NESTING),
         "failed logons on one connection": str(session.MAX_FAILED_LOGONS),
-        "price levels in a `depth`": f"{wire.MAX_DEPTH:,}",
-        "`recvWindow`, ms": f"{wire.MAX_RECV_WINDOW_MS:,}",
+        "orders in an `order.batch`": str(parameters.MAX_BATCH_ORDERS),
+        "price levels in a `depth`, trades in `trades.recent`": f"{parameters.MAX_DEPTH:,}",
+        "rows of `myTrades`, `allOrders` and `klines`": f"{parameters.MAX_ROWS:,}",
+        "`timeoutMs` of `order.cancelAllAfter`": f"{parameters.MAX_CANCEL_AFTER_MS:,}",
+        "`recvWindow`, ms": f"{parameters.MAX_RECV_WINDOW_MS:,}",
     }
+    assert parameters.MAX_TRADES == parameters.MAX_DEPTH
     for words in (
-        f"{wire.MAX_ID_CHARACTERS} characters",
+        f"last {history.ACCOUNT_TRADES:,} trades",
+        f"last {history.MARKET_TRADES:,} of a market",
+        f"last {history.CLOSED_CANDLES:,} of each interval",
+        f"{parameters.MAX_ID_CHARACTERS} characters",
         f"at most {decimals.MAX_CHARACTERS} characters",
         f"between {logon.MAX_AHEAD_MS:,} ms before",
         f"last {client_order_ids.FINISHED_IDS:,} finished",
@@ -214,12 +249,15 @@ def test_the_fixed_limits() -> None:
 
 # Examples -------------------------------------------------------------------------------------------------------------
 
-VARYING = re.compile(r'"(nonce|time|serverTime|since|transactTime|updateTime|seq)":("[0-9a-f]+"|\d+)')
+VARYING = re.compile(
+    r'"(nonce|time|serverTime|since|transactTime|updateTime|triggerTime|openTime|closeTime|seq)":("[0-9a-f]+"|\d+)'
+)
+KLINE = re.compile(r'\[\d+,("[^\]]*"),\d+\]')
 
 
 def masked(line: str) -> str:
     """The line without what differs from run to run."""
-    return VARYING.sub(r'"\1":…', line)
+    return KLINE.sub(r"[…,\1,…]", VARYING.sub(r'"\1":…', line))
 
 
 class Conversation:

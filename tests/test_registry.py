@@ -92,6 +92,7 @@ def test_bounds_themselves_are_taken() -> None:
         market(symbol="B", max_open_orders=MAX_OPEN_ORDERS, min_notional=MAX_INT, collar=PPM, self_trade=NONE)
     )
     exchange.done(market(symbol="C", tick=10**18, tick_scale=18, taker_fee=PPM, maker_fee=PPM))
+    exchange.done(market(symbol="E", reference_price=MAX_INT, band=PPM, halt_ms=604_800_000))
     exchange.done(market(symbol="D", taker_fee=500, maker_fee=-500, min_notional=0, collar=0, max_open_orders=1))
     exchange.done(DefineAccount(Account(MAX_INT, "a" * 64)))
     exchange.done(DefineKey(Key(MAX_INT, "b" * 64, MAX_INT, 1, PUBLIC_KEY)))
@@ -111,6 +112,9 @@ def test_bounds_themselves_are_taken() -> None:
         ("maker_fee", [-2_001, PPM + 1, -(10**30), -(2**63), 2**63, 10**30]),
         ("taker_fee", [PPM + 1, *EXTREMES]),
         ("collar", [PPM + 1, *EXTREMES]),
+        ("reference_price", [MAX_INT + 1, *EXTREMES]),
+        ("band", [PPM + 1, *EXTREMES]),
+        ("halt_ms", [604_800_001, *EXTREMES]),
         ("self_trade", [0, 6, *EXTREMES]),
     ],
 )

@@ -1,18 +1,47 @@
 """From outcomes to reply lines, byte for byte: the shapes of the protocol, and a sentence for everything refused."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from actors import wire
 from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
 from actors.reading import read
-from actors.requests import Outcome
+from actors.requests import Done, Outcome
 from book import codes, queries
-from book.commands import AmendOrder, CancelAll, CancelOrder, PlaceOrder, ReplaceOrder
+from book.commands import (
+    AmendOrder,
+    CancelAll,
+    CancelAllAfter,
+    CancelOrder,
+    Command,
+    FreezeAccount,
+    PlaceOrder,
+    ReplaceOrder,
+    RevokeKey,
+    SetMarketState,
+)
 from book.definitions import Asset
-from book.events import OrderReduced, Rejected
-from book.queries import DirectoryView
-from book.terms import BUY, DECREMENT, FOK, GTC, IOC, LIMIT, MARKET, SELL
+from book.events import OrderReduced, OrderTriggered, Rejected, Trade
+from book.queries import AccountTrade, DirectoryView
+from book.terms import (
+    BUY,
+    CANCEL_ONLY,
+    DECREMENT,
+    FOK,
+    GTC,
+    GTD,
+    HALT,
+    IOC,
+    LIMIT,
+    MARKET,
+    NONE,
+    SELL,
+    STOP_LOSS,
+    STOP_LOSS_LIMIT,
+    TAKE_PROFIT_LIMIT,
+)
 from tests.clients import EPOCH_MS, Exchange
 
 ALICE = (1, 11, 7)
@@ -264,6 +293,199 @@ def test_an_exchange_without_markets_has_empty_lists() -> None:
     )
 
 
+# ------------------------------------------------------------------------------------- orders that others come between
+
+
+def result(exchange: Exchange, request: wire.Request, outcome: Outcome) -> Any:
+    """What the reply says was done."""
+    reply = msgspec.json.decode(line(exchange, request, outcome))
+    assert reply["status"] == 200, reply
+    return reply["result"]
+
+
+def stops_behind_a_trade() -> Exchange:
+    """The last price is 49,000. Below it, and from 50,000 up, wait two of bob's to be sold."""
+    exchange = Exchange()
+    for order in (
+        PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10_000, 4_000_000),
+        PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000),
+        PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 4_900_000),
+        PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, IOC, 10_000, 4_900_000),
+        PlaceOrder(*BOB, "BTC-USDT", SELL, STOP_LOSS_LIMIT, GTC, 20_000, 4_000_000, stop_price=4_899_999),
+        PlaceOrder(
+            *BOB, "BTC-USDT", SELL, TAKE_PROFIT_LIMIT, GTC, 4_000, 5_000_000, stop_price=5_000_000, self_trade=NONE
+        ),
+    ):
+        assert isinstance(exchange.outcome(order), Done)
+    return exchange
+
+
+def test_a_new_order_shows_its_own_trades_and_no_others() -> None:
+    """It trades, rests, and meets a stop that it let loose: as a taker first, then as a maker with a maker's fee."""
+    exchange = stops_behind_a_trade()
+    outcome = exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 15_000, 5_000_000, self_trade=NONE))
+    assert isinstance(outcome, Done)
+    assert any(isinstance(event, OrderTriggered) for event in outcome.events)
+    found = result(exchange, limit(), outcome)
+    assert found["fills"] == [
+        {"price": "50000.00", "qty": "1.0000", "fee": "100.000000", "feeAsset": "USDT", "tradeId": 2},
+        {"price": "50000.00", "qty": "0.4000", "fee": "20.000000", "feeAsset": "USDT", "tradeId": 3},
+    ]
+    assert (found["status"], found["executedQty"], found["cumQuoteQty"]) == (
+        *("PARTIALLY_FILLED", "1.4000", "70000.000000"),
+    )
+
+
+def test_what_a_stop_does_is_not_the_order_s_that_let_it_loose() -> None:
+    """That is filled by its own trade, and the one that follows from it is another's."""
+    exchange = stops_behind_a_trade()
+    outcome = exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", SELL, LIMIT, IOC, 1_000, 4_000_000))
+    assert isinstance(outcome, Done)
+    assert [event.quantity for event in outcome.events if isinstance(event, Trade)] == [1_000, 9_000]
+    found = result(exchange, limit("SELL"), outcome)
+    assert (found["status"], found["executedQty"], found["cumQuoteQty"]) == ("FILLED", "0.1000", "4000.000000")
+    assert len(found["fills"]) == 1
+
+
+def test_an_amendment_that_lets_a_stop_loose_shows_only_its_own_order() -> None:
+    """As order.status would: with what it met as a taker, and then as a maker."""
+    exchange = stops_behind_a_trade()
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, GTC, 30_000, 4_000_000, self_trade=NONE))
+    found = amended(exchange, 7, 0, 5_000_000)
+    assert (found["executedQty"], found["cumQuoteQty"], found["status"]) == (
+        *("1.4000", "70000.000000"),
+        "PARTIALLY_FILLED",
+    )
+
+
+def test_an_order_shows_its_trigger_its_end_and_its_part_where_it_has_them() -> None:
+    """And only there."""
+    exchange = Exchange()
+    exchange.outcome(
+        PlaceOrder(*ALICE, "BTC-USDT", SELL, STOP_LOSS, GTD, 10, 0, stop_price=4_000_000, expire_time=EPOCH_MS + 1)
+    )
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10, 5_000_000, display_quantity=2))
+    stop, iceberg = result(exchange, request("openOrders.status"), exchange.outcome(queries.OpenOrders(1)))["orders"]
+    assert (stop["type"], stop["stopPrice"], stop["timeInForce"], stop["expireTime"]) == (
+        *("STOP_LOSS", "40000.00", "GTD"),
+        EPOCH_MS + 1,
+    )
+    assert (iceberg["origQty"], iceberg["displayQty"]) == ("0.0010", "0.0002")
+    assert "displayQty" not in stop
+    assert iceberg.keys().isdisjoint({"stopPrice", "expireTime"})
+
+
+def test_a_test_of_an_order_says_nothing_or_why_not() -> None:
+    """An empty result; a refusal is that of the order."""
+    exchange = Exchange()
+    asked = request("order.test", symbol="BTC-USDT", side="BUY", type="LIMIT", quantity="1", price="1")
+    order = PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10_000, 4_000_000)
+    assert line(exchange, asked, exchange.outcome(queries.JudgeOrder(order))) == '{"id":1,"status":200,"result":{}}'
+    refused = exchange.outcome(queries.JudgeOrder(msgspec.structs.replace(order, quantity=30_000_000)))
+    assert error(exchange, asked, refused)[1]["reason"] == "INSUFFICIENT_BALANCE"
+
+
+def test_a_dead_man_s_switch_says_when_it_falls() -> None:
+    """In the exchange's time; 0 when it is disarmed."""
+    exchange = Exchange()
+    for timeout_ms, trigger_time in ((5_000, EPOCH_MS + 5_000), (0, 0)):
+        outcome = exchange.outcome(CancelAllAfter(*ALICE, timeout_ms))
+        asked = request("order.cancelAllAfter", timeoutMs=timeout_ms)
+        assert line(exchange, asked, outcome) == (
+            f'{{"id":1,"status":200,"result":{{"timeoutMs":{timeout_ms},"triggerTime":{trigger_time}}}}}'
+        )
+
+
+# ------------------------------------------------------------------------------------------------ histories and markets
+
+
+def after_one_trade() -> Exchange:
+    """Alice sold 0.4 to bob at 50,000."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, LIMIT, GTC, 10_000, 5_000_000, client_order_id="a-1"))
+    exchange.outcome(PlaceOrder(*BOB, "BTC-USDT", BUY, LIMIT, IOC, 4_000, 5_000_000))
+    return exchange
+
+
+def test_my_trades_show_one_s_own_side() -> None:
+    """Maker or taker, with its own order and fee; a rebate is a fee below zero."""
+    exchange = after_one_trade()
+    asked = request("myTrades", symbol="BTC-USDT")
+    trades = exchange.outcome(queries.AccountTrades(1, "BTC-USDT"))
+    assert line(exchange, asked, trades) == (
+        '{"id":1,"status":200,"result":{"trades":[{"tradeId":1,"orderId":1,"clientOrderId":"a-1","symbol":"BTC-USDT",'
+        '"side":"SELL","price":"50000.00","qty":"0.4000","quoteQty":"20000.000000","fee":"20.000000",'
+        f'"feeAsset":"USDT","maker":true,"time":{EPOCH_MS}}}]}}}}'
+    )
+    rebate = AccountTrade(1, 1, "a", "BTC-USDT", BUY, 1, 1, 1, -5, maker=False, time_ns=0)
+    assert '"fee":"-0.000005","feeAsset":"USDT","maker":false' in line(exchange, asked, [rebate])
+
+
+def test_all_orders_are_orders_as_they_are_anywhere() -> None:
+    """Open and finished ones."""
+    exchange = after_one_trade()
+    asked = request("allOrders", symbol="BTC-USDT")
+    (order,) = result(exchange, asked, exchange.outcome(queries.AccountOrders(2, "BTC-USDT")))["orders"]
+    assert order == result(exchange, STATUS, exchange.outcome(queries.OrderStatus(2, "BTC-USDT", 2)))
+    assert order["status"] == "FILLED"
+
+
+def test_a_commission_is_two_fractions() -> None:
+    """One of them may be a rebate."""
+    exchange = Exchange()
+    asked = request("account.commission", symbol="BTC-USDT")
+    assert line(exchange, asked, exchange.outcome(queries.Commission(1, "BTC-USDT"))) == (
+        '{"id":1,"status":200,"result":{"symbol":"BTC-USDT","maker":"0.001000","taker":"0.002000"}}'
+    )
+    assert '"maker":"-0.000100"' in line(exchange, asked, queries.CommissionView("BTC-USDT", -100, 100))
+
+
+def test_recent_trades_show_the_taker_s_side() -> None:
+    """And nobody's name."""
+    exchange = after_one_trade()
+    outcome = exchange.outcome(queries.RecentTrades("BTC-USDT"))
+    assert line(exchange, request("trades.recent", symbol="BTC-USDT"), outcome) == (
+        '{"id":1,"status":200,"result":{"trades":[{"tradeId":1,"price":"50000.00","qty":"0.4000","side":"BUY",'
+        f'"time":{EPOCH_MS}}}]}}}}'
+    )
+
+
+def test_a_ticker_is_a_day_in_one_line() -> None:
+    """Prices, both volumes, the number of trades, and which day it is."""
+    view = queries.TickerView("BTC-USDT", 1, 4, 0, 3, 20_000, 5_000_000, 7, 1_000_000, 86_400_000_000_000)
+    assert line(Exchange(), request("ticker.24hr", symbol="BTC-USDT"), view) == (
+        '{"id":1,"status":200,"result":{"symbol":"BTC-USDT","open":"0.01","high":"0.04","low":"0.00","last":"0.03",'
+        '"volume":"2.0000","quoteVolume":"5.000000","count":7,"openTime":1,"closeTime":86400000}}'
+    )
+
+
+def test_klines_are_rows() -> None:
+    """They end a millisecond before the next one begins."""
+    exchange = after_one_trade()
+    outcome = exchange.outcome(queries.Candles("BTC-USDT", 300 * 10**9))
+    opened = EPOCH_MS - EPOCH_MS % 300_000
+    assert line(exchange, request("klines", symbol="BTC-USDT", interval="5m"), outcome) == (
+        f'{{"id":1,"status":200,"result":{{"klines":[[{opened},"50000.00","50000.00","50000.00","50000.00","0.4000",'
+        f"{opened + 299_999}]]}}}}"
+    )
+
+
+def test_a_market_says_what_bounds_its_price_and_how_it_stands() -> None:
+    """The reference price only where there is one."""
+    exchange = Exchange()
+    view = exchange.outcome(queries.Directory())
+    assert isinstance(view, DirectoryView)
+    (status,) = view.markets
+    market = msgspec.structs.replace(status.market, reference_price=5_000_000, band=500_000, halt_ms=60_000)
+    exchange.directory.fill(msgspec.structs.replace(view, markets=[queries.MarketStatus(market, HALT, 0)]))
+    halted = msgspec.structs.replace(view, markets=[queries.MarketStatus(market, HALT, 0)])
+    (symbol,) = result(exchange, request("exchangeInfo"), halted)["symbols"]
+    assert (symbol["status"], symbol["referencePrice"], symbol["priceBand"], symbol["haltMs"]) == (
+        *("HALT", "50000.00", "0.500000"),
+        60_000,
+    )
+
+
 # ------------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -383,6 +605,74 @@ def test_a_repeated_client_order_id_names_the_first_order() -> None:
         "reason": "DUPLICATE_CLIENT_ORDER_ID",
         "orderId": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "sentence"),
+    [
+        (
+            {"display_quantity": 20_001},
+            codes.INVALID_PARAMETER,
+            "displayQty 2.0001 is above its limit of 2.0000: at most the quantity, at least a hundredth of it",
+        ),
+        (
+            {"display_quantity": 199},
+            codes.INVALID_PARAMETER,
+            "displayQty 0.0199 is below its limit of 0.0200: at most the quantity, at least a hundredth of it",
+        ),
+        (
+            {"time_in_force": GTD, "expire_time": EPOCH_MS},
+            codes.INVALID_PARAMETER,
+            f"expireTime {EPOCH_MS} is not after {EPOCH_MS}, the exchange's time",
+        ),
+        (
+            {"type": STOP_LOSS_LIMIT, "stop_price": 5_000_000},
+            codes.ORDER_REJECTED,
+            "the last price, 50000.00, has reached stopPrice 50000.00 already",
+        ),
+        (
+            {"type": STOP_LOSS_LIMIT, "stop_price": 0},
+            codes.FILTER_FAILURE,
+            "stopPrice 0.00 is below the market's limit of 0.01",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_stop_or_an_iceberg_is_said(changes: dict[str, int], code: int, sentence: str) -> None:
+    """With the numbers that would do."""
+    exchange = after_one_trade()
+    order = PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 20_000, 4_000_000)
+    outcome = exchange.outcome(msgspec.structs.replace(order, **changes))
+    status, said = error(exchange, limit(), outcome)
+    assert (status, said["code"], said["msg"]) == (400, code, sentence)
+
+
+def test_a_stop_without_a_price_has_none_to_amend() -> None:
+    """Which is said in place of a number that would do."""
+    exchange = Exchange()
+    exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", SELL, STOP_LOSS, GTC, 10, 0, stop_price=4_000_000))
+    _, said = error(exchange, AMEND, exchange.outcome(AmendOrder(*ALICE, "BTC-USDT", 1, "", 0, 5)))
+    assert (said["code"], said["msg"]) == (codes.INVALID_PARAMETER, "newPrice is not for this order: it has no price")
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "reason", "sentence"),
+    [
+        (
+            SetMarketState("BTC-USDT", CANCEL_ONLY),
+            codes.ORDER_REJECTED,
+            "MARKET_CLOSED",
+            "the market is in state CANCEL_ONLY, which does not take this",
+        ),
+        (FreezeAccount(1, True), codes.ORDER_REJECTED, "ACCOUNT_FROZEN", "the account is frozen: it may only cancel"),
+        (RevokeKey(11), codes.REJECTED_KEY, "REVOKED_KEY", "this key was revoked"),
+    ],
+)
+def test_what_an_operator_decided_is_named(setting: Command, code: int, reason: str, sentence: str) -> None:
+    """A market's state by its name."""
+    exchange = Exchange()
+    assert isinstance(exchange.outcome(setting), Done)
+    _, said = error(exchange, limit(), exchange.outcome(PlaceOrder(*ALICE, "BTC-USDT", BUY, LIMIT, GTC, 10, 4_900_000)))
+    assert (said["code"], said["reason"], said["msg"]) == (code, reason, sentence)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from actors.mailbox import Busy, NotDone, OutcomeUnknown
 from actors.requests import Batch
 from actors.session import SessionLimits
 from book import codes
+from book.commands import LoseSession
 from book.events import OrderView, Rejected
 from book.queries import OrderStatus
 from tests.clients import Client, Exchange, code, place, session
@@ -34,8 +35,11 @@ def any_line(random: Random, number: int) -> bytes:
         {"id": number, "method": "openOrders.status"},
         {"id": number, "method": "depth", "params": {"symbol": "BTC-USDT"}},
         {"id": number, "method": "session.status"},
-        {"id": number, "method": "session.logon", "params": {"apiKey": random.choice(["alice", "mallory"])}},
+        {"id": number, "method": "order.batch", "params": {"orders": [any_order(random, number) for _ in range(3)]}},
+        {"id": number, "method": "session.logon", "params": any_logon(random)},
     ]
+    if random.random() < 0.01:
+        good = [{"id": number, "method": "session.logout"}]
     bad: list[object] = [
         {"id": number, "method": "order.fly"},
         {"id": number},
@@ -45,6 +49,17 @@ def any_line(random: Random, number: int) -> bytes:
     ]
     line = msgspec.json.encode(random.choice(good if random.random() < 0.7 else bad))
     return line + random.choice([b"\n", b"\r\n", b"\n\n"])
+
+
+def any_order(random: Random, number: int) -> object:
+    """An element of a batch."""
+    order = place(number, clientOrderId=f"c-{number}-{random.randint(0, 2)}")["params"]
+    return random.choice([order, order, {"symbol": "BTC-USDT", "clientOrderId": f"c-{number - 1}"}, {}, number])
+
+
+def any_logon(random: Random) -> object:
+    """A logon, good or not, whose orders stay or not."""
+    return {"apiKey": random.choice(["alice", "mallory"]), "cancelOnDisconnect": random.random() < 0.5}
 
 
 class Whimsical:
@@ -113,17 +128,31 @@ async def converse(seed: int) -> None:
         assert ("result" in reply) == (code(reply) == 0)
         check_against_engine(exchange, number, reply)
     exchange.engine.check()
+    # Reported once if it may have been armed; if it was not reported, it is not.
+    if exchange.lost != [7]:
+        assert exchange.lost == []
+        assert isinstance(exchange.outcome(LoseSession(7)), Rejected)
 
 
 def check_against_engine(exchange: Exchange, number: int, reply: dict[str, object]) -> None:
     """What was acknowledged happened, and what was 'not done' did not."""
-    known = exchange.outcome(OrderStatus(1, "BTC-USDT", client_order_id=f"c-{number}"))
     if code(reply) == codes.SERVER_BUSY:
-        assert isinstance(known, Rejected)
+        assert isinstance(order_known(exchange, f"c-{number}"), Rejected)
     result = reply.get("result")
-    if isinstance(result, dict) and result.get("clientOrderId") == f"c-{number}":
-        assert isinstance(known, OrderView)
-        assert known.order_id == result["orderId"]
+    if not isinstance(result, dict):
+        return
+    parts = result.get("results")
+    for done in [result] if parts is None else [part.get("result", {}) for part in parts]:
+        if str(done.get("clientOrderId")).startswith(f"c-{number}"):
+            known = order_known(exchange, done["clientOrderId"])
+            assert isinstance(known, OrderView)
+            assert known.order_id == done["orderId"]
+    assert parts is None or len(parts) == 3
+
+
+def order_known(exchange: Exchange, client_order_id: str) -> object:
+    """What the engine knows of one of alice's orders."""
+    return exchange.outcome(OrderStatus(1, "BTC-USDT", client_order_id=client_order_id))
 
 
 def test_every_line_gets_exactly_one_answer_in_order() -> None:

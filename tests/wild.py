@@ -124,7 +124,7 @@ PITS: Final = [
     # of the band.
     Pit(
         Market(
-            *("BTC-USDT", "BTC", "USDT", 1, 2, 10_000, 2, 60, 150, 4, 1_000, 2_000, 100_000, EXPIRE_TAKER),
+            *("BTC-USDT", "BTC", "USDT", 1, 2, 10_000, 2, 60, 150, 3, 1_000, 2_000, 100_000, EXPIRE_TAKER),
             *(100, 60_000, 1_500),
         ),
         *(1, 100, 8, 70),
@@ -178,6 +178,8 @@ class Wild:
         self._live: dict[int, OrderView] = {}  # the open orders, by id
         self._last_prices = {pit.market.symbol: pit.middle for pit in PITS}
         self._closed: set[str] = set()  # the markets that do not trade
+        self._deposits: list[CreditDeposit] = []  # asked for, done or not
+        self._adjustments: list[AdjustBalance] = []
         self._last_order_id = 0
         self._defined = 0
         self._now_ns = 0
@@ -203,8 +205,7 @@ class Wild:
         command: Command = random.choices(makers, weights)[0]()
         if isinstance(command, TradingCommand) and random.random() < 0.1:
             command = self._signed(command)
-        wildness = 0.5 if isinstance(command, Definition) else 0.1
-        while random.random() < wildness:
+        while random.random() < _wildness(command):
             command = self._gone_wild(command)
         return command
 
@@ -285,7 +286,7 @@ class Wild:
             time_in_force=random.choice((GTC, GTC, GTC, GTD, IOC, FOK)),
             quantity=random.randint(pit.market.min_quantity, pit.most),
             price=self._price(pit),
-            post_only=random.random() < 0.1,
+            post_only=random.random() < 0.15,
             client_order_id=self._name() if random.random() < 0.3 else "",
             self_trade=random.randrange(6),
         )
@@ -422,19 +423,27 @@ class Wild:
     def _adjust(self) -> AdjustBalance:
         """To those who own something a little; more than there is from the one who owns nothing."""
         random = self._random
+        if self._adjustments and random.random() < 0.1:
+            return random.choice(self._adjustments)
         account, asset = random.choice((0, *ACCOUNTS)), random.choice(ASSETS).name
         amount = random.choice((1, -1, random.randint(1, FUNDS[asset] // 50), -FUNDS[asset] // 50))
         if random.random() < 0.2:
             account, amount = ACCOUNTS[-1], random.choice((-(10**17), -MAX_INT, 10**17))
         reason = random.choice(("wrong wire", "found on the street"))
         operator, second = random.choice(("ann", "bea")), random.choice(("bea", "cy", "cy"))
-        return AdjustBalance(f"a|{random.randrange(60)}", account, asset, amount, reason, operator, second)
+        name = f"a|{random.randrange(60)}"
+        self._adjustments.append(AdjustBalance(name, account, asset, amount, reason, operator, second))
+        return self._adjustments[-1]
 
     def _deposit(self) -> CreditDeposit:
         random = self._random
+        if self._deposits and random.random() < 0.1:
+            return random.choice(self._deposits)
         asset = random.choice(ASSETS).name
         amount = random.choice((1, random.randint(1, FUNDS[asset] // 50), 10**17))
-        return CreditDeposit(f"d|{random.randrange(60)}", random.choice((0, *ACCOUNTS)), asset, amount)
+        deposit = CreditDeposit(f"d|{random.randrange(60)}", random.choice((0, *ACCOUNTS)), asset, amount)
+        self._deposits.append(deposit)
+        return deposit
 
     def _definition(self) -> Command:
         """Something defined again, or a new thing made of an old one."""
@@ -507,6 +516,13 @@ class Wild:
 
     def _number(self) -> int:
         return self._random.choice(NUMBERS)
+
+
+def _wildness(command: Command) -> float:
+    """How often a field of it goes wild, and then perhaps another."""
+    if isinstance(command, Definition):
+        return 0.5
+    return 0.3 if isinstance(command, AmendOrder | CancelAllAfter | AdjustBalance) else 0.1
 
 
 def _key(number: int, account: int, permissions: int) -> Key:
