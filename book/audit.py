@@ -184,7 +184,7 @@ def _check_market_state(market: LiveMarket) -> None:
 
 
 def _check_open(market: LiveMarket, order: Order, orders: dict[int, Order], last_order_id: int) -> None:
-    if orders.get(order.order_id) is not order:
+    if orders.get(order.order_id) is not order or not order.is_open:
         raise AssertionError(f"order {order.order_id} rests but is not open")
     if not 0 < order.order_id <= last_order_id:
         raise AssertionError(f"order {order.order_id} rests, but the last id given was {last_order_id}")

@@ -137,6 +137,11 @@ def order_not_indexed(engine: Engine) -> None:
     del engine.state.orders[1]
 
 
+def order_said_to_be_closed(engine: Engine) -> None:
+    """An order on the book that would enter the lists of open ones once more."""
+    resting(engine).is_open = False
+
+
 def order_indexed_only(engine: Engine) -> None:
     """An order that can be found, but is not on the book."""
     order = resting(engine)
@@ -383,7 +388,14 @@ def candle_counted_twice(engine: Engine) -> None:
     [
         *(unit_created, unit_destroyed, negative_balance, total_wrong, deposit_lost),
         *(held_twice, released_twice, order_holds_too_little, hold_of_an_empty_account),
-        *(order_not_indexed, order_indexed_only, order_not_its_traders, stale_open_order, open_orders_out_of_order),
+        *(
+            order_not_indexed,
+            order_said_to_be_closed,
+            order_indexed_only,
+            order_not_its_traders,
+            stale_open_order,
+            open_orders_out_of_order,
+        ),
         *(order_id_never_given, wrong_side, crossed, kind_that_never_rests, time_in_force_that_never_rests),
         *(status_without_a_fill, status_despite_a_fill, bound_elsewhere, executed_for_nothing),
         *(trader_of_another_account, account_of_another_number, live_id_forgotten, two_orders_of_one_name),
