@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from book.accounts import AccountState
-from book.commands import AdjustBalance, ArmSession
+from book.commands import AdjustBalance
 from book.definitions import Account
 from book.engine import Engine
 from book.events import Adjusted
@@ -16,7 +16,6 @@ from book.live_market import LiveMarket
 from book.orders import Order, Trader
 from book.queries import Candle
 from book.terms import (
-    BUY,
     FOK,
     GTD,
     HALT,
@@ -27,7 +26,6 @@ from book.terms import (
     NEW,
     PARTIALLY_FILLED,
     SELL,
-    STOP_LOSS,
     STOP_LOSS_LIMIT,
     TRADING,
 )
@@ -41,14 +39,9 @@ from tests.exchange import (
     Exchange,
     buy,
     cancel,
-    cancel_all_after,
-    free,
-    iceberg,
-    ioc,
     sell,
-    stop,
-    till,
 )
+from tests.halted import GOOD_TILL, ICEBERG, MARKET_STOP, TRIGGERED, WAITING, halted
 
 
 def busy() -> Engine:
@@ -456,29 +449,6 @@ def test_the_audit_finds_candles_that_do_not_fit() -> None:
 
 # Stops, icebergs, times and states
 
-TRIGGERED, MARKET_STOP, WAITING, ICEBERG, GOOD_TILL = 3, 4, 5, 6, 7
-
-
-def halted() -> Engine:
-    """A market that halted for a time with two stops triggered, one waiting; an iceberg, an expiry, a switch."""
-    exchange = Exchange(free(band=100_000, halt_ms=5_000))
-    exchange.place(sell(BOB, 1, 1_000))
-    exchange.place(ioc(CAROL, BUY, 1, 1_000))
-    exchange.place(stop(ALICE, BUY, STOP_LOSS_LIMIT, 5, 1_100, 1_100))
-    exchange.place(stop(ALICE, BUY, STOP_LOSS, 5, 1_100))
-    exchange.place(stop(ALICE, SELL, STOP_LOSS_LIMIT, 5, 900, 900))
-    exchange.place(iceberg(BOB, BUY, 20, 950, 5))
-    exchange.place(till(exchange.time_ns // 10**6 + 60_000, buy(BOB, 5, 940)))
-    for price in (1_100, 1_200):
-        exchange.place(sell(BOB, 1, price))
-    exchange.place(ioc(CAROL, BUY, 2, 1_200))
-    exchange.done(cancel_all_after(ALICE, 30_000))
-    for number in (7, 3):
-        exchange.done(ArmSession(ALICE, 0, number))
-    assert live_market(exchange.engine).state == HALT
-    assert list(live_market(exchange.engine).triggered) == [TRIGGERED, MARKET_STOP]
-    return exchange.engine
-
 
 def timer_lost(engine: Engine) -> None:
     """An order that would never expire."""
@@ -735,7 +705,7 @@ def waiting_for_nothing(engine: Engine) -> None:
 )
 def test_the_audit_finds_in_a_halted_market(corrupt: Callable[[Engine], None]) -> None:
     """As above, with all there is besides resting orders."""
-    engine = halted()
+    engine = halted().engine
     engine.check()
     corrupt(engine)
     with pytest.raises(AssertionError):
