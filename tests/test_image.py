@@ -45,7 +45,6 @@ from tests.exchange import (
 )
 from tests.halted import halted
 
-
 # Where the dump keeps its orders.
 MARKETS = EngineImage.__struct_fields__.index("markets")
 ORDERS = slice(MarketImage.__struct_fields__.index("bids"), MarketImage.__struct_fields__.index("triggered") + 1)
