@@ -11,6 +11,7 @@ from book.commands import (
     CreditDeposit,
     DefineAsset,
     DefineMarket,
+    FreezeAccount,
     LoseAllSessions,
     LoseSession,
     PlaceOrder,
@@ -141,6 +142,16 @@ def test_an_expiry_lies_in_the_future_and_within_64_bits(ahead_ms: int, bound: b
     expected = at_ms if bound else MAX_INT // MS
     refused = exchange.refused(till(at_ms + ahead_ms, buy(ALICE, 1, 100)))
     assert refused == Rejected(codes.INVALID_PARAMETER, "", "expire_time", at_ms + ahead_ms, expected)
+
+
+def test_now_is_not_in_the_future() -> None:
+    """To the nanosecond: at the full millisecond an expiry at that one is too late, a nanosecond before it is not."""
+    exchange = Exchange()
+    expire_ms = now_ms(exchange) + 10
+    exchange.done(till(expire_ms, buy(ALICE, 1, 100)), later_ns=expire_ms * MS - 1 - exchange.time_ns)
+    exchange.tick(expire_ms * MS)
+    refused = exchange.do(till(expire_ms, buy(ALICE, 1, 100)), later_ns=0)
+    assert refused == Rejected(codes.INVALID_PARAMETER, "", "expire_time", expire_ms, expire_ms)
 
 
 def test_the_last_moment_of_64_bits_can_be_an_expiry() -> None:
@@ -338,7 +349,7 @@ def test_a_frozen_account_may_set_its_switch_and_lose_its_orders() -> None:
     """It cancels, which it always may."""
     exchange = Exchange()
     exchange.place(buy(ALICE, 1, 100))
-    exchange.engine.state.accounts[ALICE].frozen = True
+    exchange.done(FreezeAccount(ALICE, True))
     assert exchange.refused(buy(ALICE, 1, 100)) == Rejected(codes.ORDER_REJECTED, "ACCOUNT_FROZEN", "account", ALICE)
     exchange.done(cancel_all_after(ALICE, 1))
     assert closed(exchange.tick(exchange.time_ns + MS)) == [(1, CANCELED)]
