@@ -378,6 +378,8 @@ def _unfillable(market: LiveMarket, order: Order, leaving: Order | None) -> Reje
     own = _own_lots(order, leaving)
     lots = 0
     for level in market.book.opposite(order.side).each_level():
+        if leaving is not None and leaving.level is level and level.count == 1:
+            continue
         if not _reaches(order.side, order.bound, level.price) or not market.trades_at(level.price):
             break
         mine = own.get(level.price, 0)

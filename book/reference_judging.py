@@ -53,14 +53,17 @@ def open_order(state: State, account: int, market: Market, order_id: int, client
 # --- New orders -------------------------------------------------------------------------------------------------------
 
 
-def judge_order(state: State, command: PlaceOrder, time_ns: int) -> Order:
-    """The order as it would enter."""
+def judge_order(state: State, command: PlaceOrder, time_ns: int, replaces: Order | None = None) -> Order:
+    """The order as it would enter, in the place of that one."""
     judge_sender(state, command, time_ns)
     market = state.market(command.symbol)
     judge_words(command, time_ns)
     _judge_name(state, command)
     _judge_welcome(state, command.account, market, {TRADING, POST_ONLY} if command.post_only else {TRADING})
     order = _made(state, command, market, time_ns)
+    if replaces is not None:
+        # > A replacement is judged as if the old order were gone, but for its name, which is not free again.
+        state = state.without(replaces)
     judge_numbers(command, market, order.tick_value)
     if order.waits:
         # > 7. Its trigger: a stop that the last trade price has reached already is refused

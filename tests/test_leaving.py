@@ -480,6 +480,17 @@ def test_when_a_process_starts_all_sessions_are_lost_in_the_order_of_arming() ->
     assert exchange.open_orders(ALICE) + exchange.open_orders(BOB) == [6, 5]
 
 
+def test_an_order_does_not_end_with_a_session_of_a_later_process() -> None:
+    """Which numbers its sessions from 1 again."""
+    exchange = Exchange()
+    exchange.place(session(1, buy(ALICE, 1, 100)))
+    exchange.done(LoseAllSessions())
+    exchange.done(arm(ALICE, 1))
+    exchange.place(session(1, buy(ALICE, 1, 100)))
+    assert story(exchange.done(LoseSession(1))) == ["lost 1", "CANCELED 2"]
+    assert exchange.open_orders(ALICE) == [1]
+
+
 def test_losing_all_sessions_is_losing_one_after_the_other() -> None:
     """The same events, the same state, with orders of many sessions in many places."""
     one_by_one, at_once = _many_sessions(), _many_sessions()
