@@ -127,7 +127,7 @@ class EngineTree:
                 log.sender(2),
                 process=self.process,
                 disk=disk,
-                blocking=blocking,
+                blocking=Inline(disk),
                 clock=clock,
                 state=self.snapshot_state,
                 log_state=state,

@@ -347,7 +347,7 @@ async def test_an_opening_that_the_writer_loses() -> None:
     disk.delay_seconds = 0.5
 
     async def lose_it() -> None:
-        while child_of(tree.root, "matching").state is not State.RUNNING:
+        while child_of(tree.root, "matching").state is not State.RUNNING:  # noqa: ASYNC110 - nobody tells
             await trio.sleep(0.01)
         tree.blocking.fail = "before"  # the write that is under way
 
