@@ -3,7 +3,8 @@
 Called by tests after every step, by a load, and by whoever doubts. Each rule raises AssertionError with what it found.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from typing import Final
 
 from book.accounts import AccountState
 from book.events import Trade
@@ -17,20 +18,35 @@ from book.settings import MAX_TIER
 from book.state import State
 from book.terms import (
     BUY,
+    DECREMENT,
+    FOK,
+    GTC,
     GTD,
     HALT,
+    IOC,
     LIMIT,
-    MARKET,
     MAX_INT,
     NEW,
+    NONE,
     PARTIALLY_FILLED,
     SELL,
     STOP_LOSS,
+    STOP_LOSS_LIMIT,
     TAKE_PROFIT,
+    TAKE_PROFIT_LIMIT,
     TRADING,
 )
 from book.timers import CANCEL_ALL, EXPIRY, RESUMPTION
 from book.versions import VERSIONS
+
+# The kinds of order that can be open, and the times in force of each.
+_TIMES_IN_FORCE: Final = {
+    LIMIT: {GTC, GTD},
+    STOP_LOSS: {GTC, GTD},
+    STOP_LOSS_LIMIT: {GTC, IOC, FOK, GTD},
+    TAKE_PROFIT: {GTC, GTD},
+    TAKE_PROFIT_LIMIT: {GTC, IOC, FOK, GTD},
+}
 
 
 def check_state(state: State) -> None:
@@ -159,6 +175,8 @@ def _check_market_state(market: LiveMarket) -> None:
         raise AssertionError(f"{symbol} is in state {market.state} until {market.halted_until_ns}")
     if market.state == TRADING and market.triggered:
         raise AssertionError(f"{symbol} trades, and has not let {list(market.triggered)} enter")
+    if [order.order_id for order in market.triggered.values()] != list(market.triggered):
+        raise AssertionError(f"{symbol} knows what is to enter by other ids: {list(market.triggered)}")
     if market.last_price and market.stops.reaches_any(market.last_price):
         raise AssertionError(f"{symbol} has stops that its last price {market.last_price} reaches")
     if (market.last_price == 0) != (market.last_trade_id == 0):
@@ -166,21 +184,36 @@ def _check_market_state(market: LiveMarket) -> None:
 
 
 def _check_open(market: LiveMarket, order: Order, orders: dict[int, Order], last_order_id: int) -> None:
-    if orders.get(order.order_id) is not order:
+    if orders.get(order.order_id) is not order or not order.is_open:
         raise AssertionError(f"order {order.order_id} rests but is not open")
     if not 0 < order.order_id <= last_order_id:
         raise AssertionError(f"order {order.order_id} rests, but the last id given was {last_order_id}")
     if order.trader.open_orders.get(order.order_id) is not order:
         raise AssertionError(f"order {order.order_id} rests but is not its trader's")
-    if (order.time_in_force == GTD) != (order.expire_time > 0):
-        raise AssertionError(f"order {order.order_id} of time in force {order.time_in_force} has {order.expire_time}")
+    if not _fits_together(order):
+        raise AssertionError(f"an order like {order.order_id} would not have been accepted")
     if not order.held == market.need(order) <= MAX_INT:
         raise AssertionError(f"order {order.order_id} holds {order.held} where it needs {market.need(order)}")
 
 
+def _fits_together(order: Order) -> bool:
+    """What an order says by itself, as it had to be when it came."""
+    return (
+        BUY <= order.side <= SELL
+        and NONE <= order.self_trade <= DECREMENT
+        and order.time_in_force in _TIMES_IN_FORCE.get(order.type, set())
+        and order.executed < order.quantity
+        and (order.price > 0) == (order.type not in {STOP_LOSS, TAKE_PROFIT})
+        and (order.stop_price > 0) == (order.type != LIMIT)
+        and (order.type == LIMIT or not (order.post_only or order.display_quantity))
+        and (order.expire_time > 0) == (order.time_in_force == GTD)
+        and order.expire_time <= MAX_INT // NS_PER_MS
+    )
+
+
 def _check_resting(market: LiveMarket, order: Order) -> None:
     name = f"resting order {order.order_id}"
-    if not order.may_rest or order.type in {MARKET, STOP_LOSS, TAKE_PROFIT}:
+    if not order.may_rest:
         raise AssertionError(f"{name} is of a kind that never rests")
     if order.status != (PARTIALLY_FILLED if order.executed else NEW):
         raise AssertionError(f"{name} has status {order.status} with {order.executed} executed")
@@ -192,8 +225,8 @@ def _check_resting(market: LiveMarket, order: Order) -> None:
 
 def _check_waiting(market: LiveMarket, order: Order) -> None:
     name = f"waiting order {order.order_id}"
-    if order.stop_price <= 0 or order.type in {LIMIT, MARKET}:
-        raise AssertionError(f"{name} of type {order.type} waits for {order.stop_price}")
+    if order.type == LIMIT:
+        raise AssertionError(f"{name} is of a kind that never waits")
     if order.executed or order.status != NEW or order.level is not None or order.hidden:
         raise AssertionError(f"{name} has status {order.status} with {order.executed} executed")
     worst = market.worst_price(order)
@@ -279,9 +312,10 @@ def _check_account_trades(state: State, account: AccountState, remembered: dict[
         last[symbol] = number
 
 
-def check_accounts(accounts: Collection[AccountState], orders: Iterable[Order], last_order_id: int) -> None:
+def check_accounts(accounts: Collection[AccountState], orders: Collection[Order], last_order_id: int) -> None:
     """What is remembered of each account agrees with its open orders, and keeps its bounds."""
     live: dict[int, dict[str, int]] = {}
+    ids = {order.order_id for order in orders}
     for account in accounts:
         if account.number != account.definition.account:
             raise AssertionError(f"account {account.number} is defined as {account.definition.account}")
@@ -297,5 +331,5 @@ def check_accounts(accounts: Collection[AccountState], orders: Iterable[Order], 
         if len({view.order_id for view in views}) != len(views):
             raise AssertionError(f"account {account.number} remembers that an order finished twice")
         for view in views:
-            if view.account != account.number or not 0 < view.order_id <= last_order_id:
+            if view.account != account.number or not 0 < view.order_id <= last_order_id or view.order_id in ids:
                 raise AssertionError(f"account {account.number} remembers order {view.order_id} of {view.account}")

@@ -158,8 +158,8 @@ class ReferenceEngine:
         judge_sender(self.state, wanted, time_ns)
         market = self.state.market(wanted.symbol)
         old = open_order(self.state, wanted.account, market, command.order_id, command.client_order_id)
-        # > A replacement is judged as if the old order were gone. If it is refused, the old order stays.
-        new = judge_order(self.state.without(old), wanted, time_ns)
+        # > If it is refused, the old order stays.
+        new = judge_order(self.state, wanted, time_ns, replaces=old)
         yield from end([old], CANCELED, self.state, time_ns)
         yield from self._begin(new, time_ns)
 
@@ -249,9 +249,8 @@ class ReferenceEngine:
             _assure(order.open > 0, f"order {order.order_id} has {order.open} open")
             places = [order.waits, order in state.triggered, order in state.resting]
             _assure(sum(places) == 1, f"order {order.order_id} is in {sum(places)} places")
-            _assure(
-                order not in state.triggered or not state.trades_now(order.market), "a triggered order has to enter"
-            )
+            may_wait = order not in state.triggered or not state.trades_now(order.market)
+            _assure(may_wait, f"order {order.order_id} has to enter")
         for order in state.resting:
             _assure(order.may_rest and order.shown > 0, f"order {order.order_id} rests with {order.shown} shown")
             _assure(not state.in_line(order), f"order {order.order_id} could trade")

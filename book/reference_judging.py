@@ -53,21 +53,24 @@ def open_order(state: State, account: int, market: Market, order_id: int, client
 # --- New orders -------------------------------------------------------------------------------------------------------
 
 
-def judge_order(state: State, command: PlaceOrder, time_ns: int) -> Order:
-    """The order as it would enter."""
+def judge_order(state: State, command: PlaceOrder, time_ns: int, replaces: Order | None = None) -> Order:
+    """The order as it would enter, in the place of that one."""
     judge_sender(state, command, time_ns)
     market = state.market(command.symbol)
     judge_words(command, time_ns)
     _judge_name(state, command)
     _judge_welcome(state, command.account, market, {TRADING, POST_ONLY} if command.post_only else {TRADING})
     order = _made(state, command, market, time_ns)
+    if replaces is not None:
+        # > A replacement is judged as if the old order were gone, but for its name, which is not free again.
+        state = state.without(replaces)
     judge_numbers(command, market, order.tick_value)
     if order.waits:
         # > 7. Its trigger: a stop that the last trade price has reached already is refused
         last = state.last_price(market)
         met = not order.is_reached(last)
         demand(met, codes.ORDER_REJECTED, "WOULD_TRIGGER", "stop_price", order.stop_price, last)
-    _judge_worth(state, order, "quantity")
+    _judge_worth(state, order, "quantity", shrinks=False)
     if order.may_rest or order.waits:
         # > an order that may wait or rest finds fewer than `max_open_orders` of its account in the market
         count, most = len(state.open_orders(order.account, market.symbol)), market.max_open_orders
@@ -168,7 +171,7 @@ def judge_amendment(state: State, command: AmendOrder, time_ns: int) -> tuple[Or
         demand(new.quantity <= most, codes.INVALID_PARAMETER, "", "new_quantity", new.quantity, most)
     if order.type in LIMIT_KINDS:
         judge_price("new_price", new.price, order.tick_value)
-    _judge_worth(state, new, "new_quantity")
+    _judge_worth(state, new, "new_quantity", shrinks=is_reduction(order, new))
     if not order.waits:
         _judge_post_only(state, new, "new_price")
     need, available = new.hold(), order.hold() + state.available(order.account, order.holds)
@@ -185,7 +188,7 @@ def is_reduction(old: Order, new: Order) -> bool:
 # --- Both -------------------------------------------------------------------------------------------------------------
 
 
-def _judge_worth(state: State, order: Order, field: str) -> None:
+def _judge_worth(state: State, order: Order, field: str, *, shrinks: bool) -> None:
     """> 8. Its worth at the worst price it may trade at: not too much for 64 bits, not below the least notional."""
     market = order.market
     valued_at = order.price
@@ -202,8 +205,9 @@ def _judge_worth(state: State, order: Order, field: str) -> None:
     if order.quote_quantity:
         return
     # > checked before the arithmetic (`qty > MAX // price` -> `OVERFLOW`)
+    # What becomes smaller was not too much before, and cannot be now, whatever money came since.
     lots = most_lots(state, order)
-    demand(order.quantity <= lots, codes.FILTER_FAILURE, "OVERFLOW", field, order.quantity, lots)
+    demand(shrinks or order.quantity <= lots, codes.FILTER_FAILURE, "OVERFLOW", field, order.quantity, lots)
     notional, least = order.notional(order.quantity, valued_at), market.min_notional
     demand(notional >= least, codes.FILTER_FAILURE, "MIN_NOTIONAL", "notional", notional, least)
 

@@ -139,12 +139,11 @@ class State:
         self.book_seqs[market.symbol] += 1
 
     def without(self, order: Order) -> "State":
-        """How things were if this order had just ended."""
+        """How things were if this open order had never come."""
         other = copy(self)
         other.open = [each for each in self.open if each is not order]
         other.resting = [each for each in self.resting if each is not order]
         other.triggered = [each for each in self.triggered if each is not order]
-        other.finished = {**self.finished, order.account: [*self.finished.get(order.account, []), order]}
         return other
 
     # --- Trades -------------------------------------------------------------------------------------------------------

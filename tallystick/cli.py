@@ -14,6 +14,7 @@ from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
+from tallystick.snapshot_command import take_snapshot
 
 _log = structlog.get_logger("tallystick")
 
@@ -29,6 +30,8 @@ app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
 app.command()(selfcheck)
+# Not for people: a running exchange starts it.
+app.command(hidden=True)(take_snapshot)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import trio
 from attrs import evolve
 
 import supervisor
+from actors.snapshot_process import RealSnapshotProcess
 from actors.world import RealClock, RealNetwork, Threads
 from persistence import crash_points
 from persistence.crash_points import CrashingDisk, CrashPoints
@@ -34,6 +35,9 @@ RESERVED_DESCRIPTORS: Final = 256
 # What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all
 # of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
+
+# What starts this program once more, as a process of its own.
+PROGRAM: Final = (sys.executable, "-m", "tallystick")
 
 _log = structlog.get_logger("tallystick")
 
@@ -111,6 +115,7 @@ def run(
                 die=die,
                 uid=os.getuid(),
                 progress=partial(_cancellable, progress),
+                snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
             )
             trio.run(supervisor.serve, config, world, serving)
     except Exception as error:  # noqa: BLE001 - the last place: every error becomes one line and an exit code

@@ -17,7 +17,7 @@ from book.engine import Engine
 from persistence.storage import RealDisk
 from tallystick.demo_command import demo_config
 from tests.simulation.disk import power_cut
-from tests.simulation.world import no_progress
+from tests.simulation.world import InlineSnapshots, no_progress
 
 
 class Connection:
@@ -123,9 +123,10 @@ async def running(
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     config = demo_config(folder, port=0, market_maker=False)
     config = evolve(config, admin=evolve(config.admin, test_money=test_money))
+    disk = RealDisk(str(folder), power_cut)
     world = supervisor.World(
         clock=RealClock(),
-        disk=RealDisk(str(folder), power_cut),
+        disk=disk,
         network=RealNetwork(),
         blocking=Threads(8),
         random=Random(0),
@@ -133,6 +134,7 @@ async def running(
         die=power_cut,
         uid=os.getuid(),
         progress=no_progress,
+        snapshot_process=InlineSnapshots(disk),
         engine=engine,
     )
     addresses = supervisor.Addresses()

@@ -211,6 +211,8 @@ async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: N
         matching=matching.sender(1),
         sessions=nothing,
         log_state=nothing,
+        snapshots=nothing,
+        snapshot_state=nothing,
         version="0",
         entropy=nothing,
         test_money=False,

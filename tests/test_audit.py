@@ -5,17 +5,43 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from book.accounts import AccountState
 from book.commands import AdjustBalance
 from book.definitions import Account
 from book.engine import Engine
 from book.events import Adjusted
 from book.history import INTERVALS, MINUTE_NS, Candles, LiveCandle
 from book.ledger import Balance
+from book.live_market import LiveMarket
 from book.orders import Order, Trader
 from book.queries import Candle
-from book.terms import FOK, MARKET, MAX_INT, NEW, PARTIALLY_FILLED, SELL
+from book.terms import (
+    FOK,
+    GTD,
+    HALT,
+    IOC,
+    LIMIT,
+    MARKET,
+    MAX_INT,
+    NEW,
+    PARTIALLY_FILLED,
+    SELL,
+    STOP_LOSS_LIMIT,
+    TRADING,
+)
+from book.timers import CANCEL_ALL, EXPIRY, RESUMPTION
 from book.versions import VERSIONS
-from tests.exchange import ALICE, BOB, CAROL, SYMBOL, Exchange, buy, cancel, sell
+from tests.exchange import (
+    ALICE,
+    BOB,
+    CAROL,
+    SYMBOL,
+    Exchange,
+    buy,
+    cancel,
+    sell,
+)
+from tests.halted import GOOD_TILL, ICEBERG, MARKET_STOP, TRIGGERED, WAITING, halted
 
 
 def busy() -> Engine:
@@ -34,9 +60,14 @@ def resting(engine: Engine, order_id: int = 1) -> Order:
     return engine.state.orders[order_id]
 
 
+def live_market(engine: Engine) -> LiveMarket:
+    """The market."""
+    return engine.state.markets[SYMBOL]
+
+
 def trader(engine: Engine, account: int = ALICE) -> Trader:
     """The account in the market."""
-    return engine.state.markets[SYMBOL].traders[account]
+    return live_market(engine).traders[account]
 
 
 def balance(engine: Engine, account: int = ALICE) -> Balance:
@@ -99,10 +130,15 @@ def order_not_indexed(engine: Engine) -> None:
     del engine.state.orders[1]
 
 
+def order_said_to_be_closed(engine: Engine) -> None:
+    """An order on the book that would enter the lists of open ones once more."""
+    resting(engine).is_open = False
+
+
 def order_indexed_only(engine: Engine) -> None:
     """An order that can be found, but is not on the book."""
     order = resting(engine)
-    engine.state.markets[SYMBOL].book.reduce(order, order.quantity)
+    live_market(engine).book.reduce(order, order.quantity)
     del trader(engine).open_orders[1]
 
 
@@ -135,7 +171,7 @@ def wrong_side(engine: Engine) -> None:
 def crossed(engine: Engine) -> None:
     """The best bid is above the best ask."""
     order = resting(engine)
-    book = engine.state.markets[SYMBOL].book
+    book = live_market(engine).book
     book.reduce(order, order.quantity)
     order.price = 1_200
     book.add(order)
@@ -173,7 +209,7 @@ def executed_for_nothing(engine: Engine) -> None:
 
 def trader_of_another_account(engine: Engine) -> None:
     """An account whose orders would be another's."""
-    traders = engine.state.markets[SYMBOL].traders
+    traders = live_market(engine).traders
     traders[ALICE], traders[BOB] = traders[BOB], traders[ALICE]
 
 
@@ -196,6 +232,13 @@ def finished_twice(engine: Engine) -> None:
     """An order that ended two times."""
     account = engine.state.accounts[BOB]
     account.finished_orders.add(account.finished_orders.all()[-1])
+
+
+def finished_and_open(engine: Engine) -> None:
+    """An open order that is said to have ended."""
+    account = engine.state.accounts[BOB]
+    view = account.finished_orders.all()[-1]
+    account.finished_orders.add(msgspec.structs.replace(view, order_id=3))
 
 
 def finished_elsewhere(engine: Engine) -> None:
@@ -226,13 +269,13 @@ def tier_that_cannot_be(engine: Engine) -> None:
 
 def fee_tier_of_none(engine: Engine) -> None:
     """A market has a tier that means none."""
-    market = engine.state.markets[SYMBOL]
+    market = live_market(engine)
     market.fee_tiers[0] = (market.definition.maker_fee, market.definition.taker_fee)
 
 
 def rebate_above_the_fee(engine: Engine) -> None:
     """A tier whose rebate the house would pay."""
-    engine.state.markets[SYMBOL].fee_tiers[1] = (-2, 1)
+    live_market(engine).fee_tiers[1] = (-2, 1)
 
 
 def rates_of_another_tier(engine: Engine) -> None:
@@ -269,7 +312,7 @@ def receivable_beyond_64_bits(engine: Engine) -> None:
 
 def trade_forgotten(engine: Engine) -> None:
     """The market does not know its last trade."""
-    engine.state.markets[SYMBOL].trades._things.pop()
+    live_market(engine).trades._things.pop()
 
 
 def trade_forgotten_by_its_account(engine: Engine) -> None:
@@ -303,12 +346,12 @@ def trade_in_the_future(engine: Engine) -> None:
 
 def last_price_elsewhere(engine: Engine) -> None:
     """Not where the last trade was."""
-    engine.state.markets[SYMBOL].last_price += 1
+    live_market(engine).last_price += 1
 
 
 def minute(engine: Engine) -> LiveCandle:
     """The current candle."""
-    candle = engine.state.markets[SYMBOL].candles._finest.current
+    candle = live_market(engine).candles._finest.current
     assert candle is not None
     return candle
 
@@ -325,12 +368,12 @@ def candle_of_another_volume(engine: Engine) -> None:
 
 def candle_lost(engine: Engine) -> None:
     """Trades, but no candle of them."""
-    engine.state.markets[SYMBOL].candles._finest.current = None
+    live_market(engine).candles._finest.current = None
 
 
 def candle_counted_twice(engine: Engine) -> None:
     """A coarser interval has what the finer one has not told it yet."""
-    engine.state.markets[SYMBOL].candles._coarser[0].fold(minute(engine))
+    live_market(engine).candles._coarser[0].fold(minute(engine))
 
 
 @pytest.mark.parametrize(
@@ -338,11 +381,18 @@ def candle_counted_twice(engine: Engine) -> None:
     [
         *(unit_created, unit_destroyed, negative_balance, total_wrong, deposit_lost),
         *(held_twice, released_twice, order_holds_too_little, hold_of_an_empty_account),
-        *(order_not_indexed, order_indexed_only, order_not_its_traders, stale_open_order, open_orders_out_of_order),
+        *(
+            order_not_indexed,
+            order_said_to_be_closed,
+            order_indexed_only,
+            order_not_its_traders,
+            stale_open_order,
+            open_orders_out_of_order,
+        ),
         *(order_id_never_given, wrong_side, crossed, kind_that_never_rests, time_in_force_that_never_rests),
         *(status_without_a_fill, status_despite_a_fill, bound_elsewhere, executed_for_nothing),
         *(trader_of_another_account, account_of_another_number, live_id_forgotten, two_orders_of_one_name),
-        *(finished_twice, finished_elsewhere),
+        *(finished_twice, finished_and_open, finished_elsewhere),
         *(version_of_nobody, unknown_key_revoked, unknown_asset_frozen, tier_that_cannot_be, fee_tier_of_none),
         *(rebate_above_the_fee, rates_of_another_tier, adjustment_lost, adjustment_of_nobody, negative_receivable),
         *(receivable_beyond_64_bits, trade_forgotten, trade_forgotten_by_its_account, trade_remembered_twice),
@@ -370,7 +420,7 @@ def test_the_audit_finds(corrupt: Callable[[Engine], None]) -> None:
 def test_the_audit_finds_a_trade_that_cannot_have_been(changes: dict[str, int]) -> None:
     """Though its market and both its accounts agree about it."""
     engine = busy()
-    for memory in (engine.state.markets[SYMBOL], engine.state.accounts[ALICE], engine.state.accounts[BOB]):
+    for memory in (live_market(engine), engine.state.accounts[ALICE], engine.state.accounts[BOB]):
         remembered = memory.trades._things.pop()
         memory.trades.add(
             msgspec.structs.replace(remembered, trade=msgspec.structs.replace(remembered.trade, **changes))
@@ -395,3 +445,268 @@ def test_the_audit_finds_candles_that_do_not_fit() -> None:
         spoilt.restore([candles, *([] for _ in range(len(INTERVALS) - 1))])
         with pytest.raises(AssertionError):
             spoilt.check()
+
+
+# Stops, icebergs, times and states
+
+
+def timer_lost(engine: Engine) -> None:
+    """An order that would never expire."""
+    engine.state.timers.clear(EXPIRY, GOOD_TILL)
+
+
+def timer_of_nothing(engine: Engine) -> None:
+    """Something would fall due that nobody waits for."""
+    engine.state.timers.set(RESUMPTION, 5, MAX_INT)
+
+
+def timer_at_another_time(engine: Engine) -> None:
+    """A switch that goes off too late."""
+    engine.state.timers.set(CANCEL_ALL, ALICE, engine.state.timers.due()[CANCEL_ALL, ALICE] + 1)
+
+
+def next_timer_wrong(engine: Engine) -> None:
+    """Whoever asks what is due next is told another time."""
+    engine.state.timers.next_ns += 1
+
+
+def overdue(engine: Engine) -> None:
+    """Time has passed over what was due."""
+    engine.state.last_time_ns = engine.state.timers.next_ns
+
+
+def switch_forgotten(engine: Engine) -> None:
+    """An account whose switch is set and that does not know."""
+    engine.state.accounts[ALICE].cancel_all_due_ns = 0
+
+
+def halt_forgotten(engine: Engine) -> None:
+    """A market that trades again by itself and does not know."""
+    live_market(engine).halted_until_ns = 0
+
+
+def session_of_nobody(engine: Engine) -> None:
+    """A session of an account that is not that account."""
+    engine.state.armed_sessions[7] = AccountState(Account(ALICE, "account-1"))
+
+
+def session_zero(engine: Engine) -> None:
+    """No session has this number."""
+    engine.state.armed_sessions[0] = engine.state.accounts[ALICE]
+
+
+def state_unknown(engine: Engine) -> None:
+    """A market in a state that there is not."""
+    live_market(engine).state = HALT + 1
+
+
+def trades_until_it_trades(engine: Engine) -> None:
+    """A market that trades has an end of its halt before it."""
+    market = live_market(engine)
+    market.triggered.clear()
+    market.state = TRADING
+
+
+def triggered_left_behind(engine: Engine) -> None:
+    """A market trades, and those that should have entered have not."""
+    market = live_market(engine)
+    market.state, market.halted_until_ns = TRADING, 0
+    engine.state.timers.clear(RESUMPTION, market.number)
+
+
+def stop_missed(engine: Engine) -> None:
+    """A trade that should have triggered a stop did not."""
+    live_market(engine).last_price = 900
+
+
+def price_without_a_trade(engine: Engine) -> None:
+    """A last price, and nothing was ever traded."""
+    live_market(engine).last_trade_id = 0
+
+
+def stop_elsewhere(engine: Engine) -> None:
+    """A stop that waits for another price than its own."""
+    resting(engine, WAITING).stop_price -= 1
+
+
+def next_stop_wrong(engine: Engine) -> None:
+    """A trade would go past the next stop."""
+    live_market(engine).stops._falls_at -= 1
+
+
+def stop_in_two_places(engine: Engine) -> None:
+    """Triggered, and waiting all the same."""
+    live_market(engine).stops.add(resting(engine, TRIGGERED))
+
+
+def stop_nowhere(engine: Engine) -> None:
+    """Open, but neither resting nor waiting nor triggered."""
+    del live_market(engine).triggered[TRIGGERED]
+
+
+def stop_triggered_under_another_id(engine: Engine) -> None:
+    """A cancel would not find it."""
+    market = live_market(engine)
+    market.triggered[99] = market.triggered.pop(TRIGGERED)
+
+
+def limit_order_waits(engine: Engine) -> None:
+    """For a price that it does not name."""
+    order = resting(engine, TRIGGERED)
+    order.type, order.stop_price = LIMIT, 0
+
+
+def waiting_order_has_traded(engine: Engine) -> None:
+    """Before it was triggered."""
+    order = resting(engine, TRIGGERED)
+    order.executed = 1
+    _hold_what_it_needs(engine, order)
+
+
+def waiting_order_is_partly_filled(engine: Engine) -> None:
+    """By its status, with nothing executed."""
+    resting(engine, TRIGGERED).status = PARTIALLY_FILLED
+
+
+def waiting_order_hides(engine: Engine) -> None:
+    """Lots that are on no book."""
+    resting(engine, TRIGGERED).hidden = 1
+
+
+def waiting_order_on_a_level(engine: Engine) -> None:
+    """A cancel would take it off a queue that it does not stand in."""
+    resting(engine, TRIGGERED).level = resting(engine, ICEBERG).level
+
+
+def waiting_sell_bound_elsewhere(engine: Engine) -> None:
+    """It would not trade at its own price."""
+    resting(engine, WAITING).bound -= 1
+
+
+def waiting_buy_at_another_cost(engine: Engine) -> None:
+    """It and its account agree, on too little."""
+    order = resting(engine, TRIGGERED)
+    order.unit_cost -= 1
+    _hold_what_it_needs(engine, order)
+
+
+def _hold_what_it_needs(engine: Engine, order: Order) -> None:
+    live_market(engine).give_back(order, order.held - order.worst_cost())
+
+
+def iceberg_shows_too_much(engine: Engine) -> None:
+    """A part larger than what it says it shows."""
+    resting(engine, ICEBERG).display_quantity = 4
+
+
+def hidden_lots_miscounted(engine: Engine) -> None:
+    """All or nothing would count on them."""
+    level = resting(engine, ICEBERG).level
+    assert level is not None
+    level.hidden += 1
+
+
+def iceberg_all_hidden(engine: Engine) -> None:
+    """It stands in the queue with nothing."""
+    order = resting(engine, ICEBERG)
+    level = order.level
+    assert level is not None
+    level.hidden += 5
+    level.quantity -= 5
+    order.hidden += 5
+
+
+def expiry_without_gtd(engine: Engine) -> None:
+    """An order that is good till cancelled ends by itself."""
+    order = resting(engine, ICEBERG)
+    order.expire_time = MAX_INT // 10**6
+    engine.state.timers.set(EXPIRY, ICEBERG, order.expire_time * 10**6)
+
+
+def gtd_without_expiry(engine: Engine) -> None:
+    """An order that is good till a date that it does not have."""
+    resting(engine, ICEBERG).time_in_force = GTD
+
+
+def expiry_beyond_64_bits(engine: Engine) -> None:
+    """No time that can be."""
+    order = resting(engine, GOOD_TILL)
+    order.expire_time = MAX_INT // 10**6 + 1
+    engine.state.timers.set(EXPIRY, GOOD_TILL, order.expire_time * 10**6)
+
+
+def market_stop_with_a_price(engine: Engine) -> None:
+    """What is left of it would rest."""
+    resting(engine, MARKET_STOP).price = 1_210
+
+
+def limit_stop_without_a_price(engine: Engine) -> None:
+    """It would sell for nothing."""
+    order = resting(engine, WAITING)
+    order.price = order.bound = order.unit_cost = 0
+
+
+def market_stop_all_or_nothing(engine: Engine) -> None:
+    """A time in force that its kind does not take."""
+    resting(engine, MARKET_STOP).time_in_force = IOC
+
+
+def limit_order_with_a_stop_price(engine: Engine) -> None:
+    """It waits for nothing."""
+    resting(engine, ICEBERG).stop_price = 1
+
+
+def waiting_iceberg(engine: Engine) -> None:
+    """A stop shows nothing, so it has nothing to show a part of."""
+    resting(engine, WAITING).display_quantity = 1
+
+
+def waiting_post_only(engine: Engine) -> None:
+    """A stop enters as a taker."""
+    resting(engine, WAITING).post_only = True
+
+
+def mode_unknown(engine: Engine) -> None:
+    """What it does when it meets its own account, nobody could say."""
+    resting(engine, WAITING).self_trade = 0
+
+
+def waiting_order_of_no_side(engine: Engine) -> None:
+    """Neither to buy nor to sell."""
+    order = resting(engine, WAITING)
+    stops = live_market(engine).stops
+    stops.remove(order)
+    order.side, order.type = 3, STOP_LOSS_LIMIT
+    stops.add(order)
+
+
+def waiting_for_nothing(engine: Engine) -> None:
+    """All of its lots are gone."""
+    order = resting(engine, WAITING)
+    live_market(engine).give_back(order, order.held)
+    order.quantity = 0
+
+
+@pytest.mark.parametrize(
+    "corrupt",
+    [
+        *(timer_lost, timer_of_nothing, timer_at_another_time, next_timer_wrong, overdue),
+        *(switch_forgotten, halt_forgotten, session_of_nobody, session_zero),
+        *(state_unknown, trades_until_it_trades, triggered_left_behind, stop_missed, price_without_a_trade),
+        *(stop_elsewhere, next_stop_wrong, stop_in_two_places, stop_nowhere, stop_triggered_under_another_id),
+        *(limit_order_waits, waiting_order_has_traded, waiting_order_is_partly_filled, waiting_order_hides),
+        *(waiting_order_on_a_level, waiting_sell_bound_elsewhere, waiting_buy_at_another_cost),
+        *(iceberg_shows_too_much, hidden_lots_miscounted, iceberg_all_hidden),
+        *(expiry_without_gtd, gtd_without_expiry, expiry_beyond_64_bits),
+        *(market_stop_with_a_price, limit_stop_without_a_price, market_stop_all_or_nothing),
+        *(limit_order_with_a_stop_price, waiting_iceberg, waiting_post_only, mode_unknown),
+        *(waiting_order_of_no_side, waiting_for_nothing),
+    ],
+)
+def test_the_audit_finds_in_a_halted_market(corrupt: Callable[[Engine], None]) -> None:
+    """As above, with all there is besides resting orders."""
+    engine = halted().engine
+    engine.check()
+    corrupt(engine)
+    with pytest.raises(AssertionError):
+        engine.check()

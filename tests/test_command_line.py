@@ -271,7 +271,7 @@ def test_admin_for_people(data: Path) -> None:
         socket_option = ("--socket", exchange.ready["admin"])
         drawn = run_tallystick("admin", *socket_option, "tree").stdout
         assert "└── gateway" in drawn
-        assert "│   └── matching" in drawn
+        assert "│   └── snapshotter" in drawn
         assert "BTC-USDT" in run_tallystick("admin", *socket_option, "market.list").stdout
         assert "127.0.0.1" in run_tallystick("admin", *socket_option, "session.list").stdout
         assert "session.kill SESSION" in run_tallystick("admin", *socket_option, "help").stdout
@@ -336,8 +336,11 @@ def config(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def configured_exchange(config: Path) -> Iterator[tuple[str, int]]:
-    """A running exchange with this configuration, and where clients connect; it must stop with code 0."""
+def configured_exchange(config: Path, said: list[str] | None = None) -> Iterator[tuple[str, int]]:
+    """A running exchange with this configuration, and where clients connect; it must stop with code 0.
+
+    What it says on stderr before it serves is added to `said`.
+    """
     command = [sys.executable, "-m", "tallystick", "run", "--config", str(config)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -345,6 +348,8 @@ def configured_exchange(config: Path) -> Iterator[tuple[str, int]]:
             if line.startswith("tallystick: serving clients on"):
                 host, port = line.split()[-1].rsplit(":", 1)
                 break
+            if said is not None:
+                said.append(line)
         else:
             raise AssertionError("it did not start")
         yield host, int(port)
@@ -370,6 +375,34 @@ def test_a_configured_exchange(config: Path) -> None:
         assert json.loads(file.readline())["status"] != 200
 
 
+def test_what_operators_add_outlives_a_configuration_that_does_not_name_it(config: Path) -> None:
+    """The file is not the exchange: what came by the admin socket is there after the next start."""
+    operator = ("admin", "--json", "--socket", str(config.parent / "data" / "admin.sock"))
+    with configured_exchange(config):
+        for words in (["asset.add", "LTC", "8"], ["account.add", "dave"], ["market.halt", "BTC-EUR"]):
+            assert run_tallystick(*operator, *words).returncode == 0
+        refused = run_tallystick(*operator, "credit", "dave", "LTC", "1")
+        assert refused.returncode == 1
+        assert "admin.test_money is not true" in refused.stdout
+    with configured_exchange(config):
+        assert '"name":"LTC"' in run_tallystick(*operator, "asset.list").stdout
+        assert '"name":"dave"' in run_tallystick(*operator, "account.list").stdout
+        assert '"status":"HALT"' in run_tallystick(*operator, "market.list").stdout
+
+
+def test_money_for_tests_is_never_silent(config: Path) -> None:
+    """An exchange that is configured for it says so at every start, and credits."""
+    for setting, warned in (("", 0), ("test_money = false\n", 0), ("test_money = true\n", 1)):
+        said: list[str] = []
+        config.write_text(config.read_text().replace("[gateway]", f"{setting}\n[gateway]"))
+        with configured_exchange(config, said):
+            assert sum("operators may credit what nobody paid in" in line for line in said) == warned
+            socket_option = ("--socket", str(config.parent / "data" / "admin.sock"))
+            done = run_tallystick("admin", *socket_option, "credit", "carol", "BTC", "1")
+            assert (done.returncode == 0) == bool(warned)
+        config.write_text(config.read_text().replace(f"{setting}\n[gateway]", "[gateway]"))
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "words"),
     [
@@ -380,8 +413,8 @@ def test_a_configured_exchange(config: Path) -> None:
         ("scale = 8", "scale = true", "expected an integer, not True"),
         ('tick = "0.50"', "tick = 0.5", "expected a string, not 0.5"),
         ('tick = "0.50"', 'tick = "half"', "markets BTC-EUR.tick"),
-        ('symbol = "BTC-EUR"', 'symbol = "BTC-USD"', "markets BTC-USD: symbol"),
-        ('account = "carol"', 'account = "karol"', "'karol' is none of the [[accounts]]"),
+        ('symbol = "BTC-EUR"', 'symbol = "BTC-USD"', "markets BTC-USD.symbol: expected two assets"),
+        ('account = "carol"', 'account = "karol"', "keys carol-1.account: there is no account 'karol'"),
         ('"trade"]', '"trad"]', "'trad' is none of read, trade, withdraw"),
         ('min_quantity = "0.02"', 'min_quantity = "0.03"', "no whole number of lots"),
         ('taker_fee = "0.002"', "", "taker_fee"),
@@ -390,10 +423,16 @@ def test_a_configured_exchange(config: Path) -> None:
         ('tick = "0.50"', 'tick = "0"', "market BTC-EUR is refused: OUT_OF_RANGE of tick"),
         ('taker_fee = "0.002"', 'taker_fee = "2"', "OUT_OF_RANGE of taker_fee: 2000000, and the limit is 1000000"),
         ('maker_fee = "0.001"', 'maker_fee = "-0.1"', "OUT_OF_RANGE of maker_fee: -100000, and the limit is -2000"),
+        (
+            'taker_fee = "0.002"',
+            'taker_fee = "0.002"\nband = "2"',
+            "OUT_OF_RANGE of band: 2000000, and the limit is 1000000",
+        ),
+        ('taker_fee = "0.002"', 'taker_fee = "0.002"\nreference_price = "0.7"', "'0.7' is no whole number of ticks"),
         ('min_quantity = "0.02"', 'min_quantity = "200"', "OUT_OF_RANGE of min_quantity"),
         ("id = 1\n", "id = 0\n", "account carol is refused: DEFINITION_DIFFERS"),
         ('public_key = "', 'public_key = "zz', "BAD_NAME of public_key"),
-        ('name = "EUR"', 'name = "BTC"', "markets BTC-EUR: symbol"),
+        ('name = "EUR"', 'name = "BTC"', "markets BTC-EUR.symbol: expected two assets"),
         ("[metrics]\nport = 0", "[metrics]\nport = 7700", "both 7700"),
     ],
 )

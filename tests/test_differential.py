@@ -8,7 +8,7 @@ import pytest
 
 from bench import workload
 from bench.workload import Mix
-from book.commands import CancelAllAfter, PlaceOrder, Tick
+from book.commands import CancelAllAfter, PlaceOrder, ReplaceOrder, Tick
 from book.compiled import COMPILED
 from book.queries import AccountOrders, AccountTrades, Candles, OrderStatus, RecentTrades, Ticker
 from book.reference_questions import CANDLES_KEPT, INTERVALS, KEPT, MINUTE_NS
@@ -151,6 +151,9 @@ def test_the_memory_of_ids_makes_no_difference() -> None:
     for number in (1, 0, 1, 0):
         pair.do(PlaceOrder(1, 0, 0, "BTC-USDT", BUY, LIMIT, IOC, 2, 100, client_order_id=f"c{number}"))
     assert pair.met["ORDER_REJECTED DUPLICATE_CLIENT_ORDER_ID: client_order_id"] == 2
+    pair.do(PlaceOrder(1, 0, 0, "BTC-USDT", BUY, LIMIT, GTC, 2, 100, client_order_id="old"))
+    for name in ("old", "c2", "c1"):
+        pair.do(ReplaceOrder(0, "old", PlaceOrder(1, 0, 0, "BTC-USDT", BUY, LIMIT, GTC, 2, 99, client_order_id=name)))
     pair.compare()
 
 

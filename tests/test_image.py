@@ -9,17 +9,21 @@ from book.commands import (
     AdjustBalance,
     ArmSession,
     CancelAllAfter,
+    ClearMarket,
+    Command,
     FreezeAccount,
     FreezeAsset,
+    LoseAllSessions,
     RevokeKey,
     SetAccountTier,
     SetEngineVersion,
     SetFeeTier,
+    Tick,
 )
 from book.engine import Engine
 from book.history import MINUTE_NS
-from book.image import VERSION, decode
-from book.terms import GTD, SELL, STOP_LOSS
+from book.image import VERSION, EngineImage, MarketImage, decode
+from book.terms import BUY, GTD, MAX_INT, SELL, STOP_LOSS, TRADING
 from tests.counts import count
 from tests.exchange import (
     ALICE,
@@ -28,14 +32,22 @@ from tests.exchange import (
     START_NS,
     SYMBOL,
     Exchange,
+    amend,
     buy,
     cancel,
     cancel_all,
     closed,
+    ioc,
     key,
     market,
     sell,
+    state,
 )
+from tests.halted import halted
+
+# Where the dump keeps its orders.
+MARKETS = EngineImage.__struct_fields__.index("markets")
+ORDERS = slice(MarketImage.__struct_fields__.index("bids"), MarketImage.__struct_fields__.index("triggered") + 1)
 
 
 def busy() -> Exchange:
@@ -207,3 +219,43 @@ def test_changed_numbers_are_refused_or_are_another_valid_state() -> None:
             engine.check()
             assert engine.dump() == data
     assert refused > count(700, 20_000) // 2
+
+
+def test_changed_orders_are_refused_or_go_on() -> None:
+    """An order that rests, waits or is triggered with other numbers: what is loaded takes whatever comes then."""
+    data = halted().engine.dump()
+    random = Random(5)
+    values = [0, 1, 2, 3, 4, 5, 6, 7, 90, 1_000, 2**31, MAX_INT, 2**63, -1, "", "BTC", True, False]
+    loaded = refused = 0
+    for _ in range(count(1_000, 50_000)):
+        plain = msgspec.msgpack.decode(data)
+        sides = [orders for orders in plain[MARKETS][0][ORDERS] if orders]
+        order = random.choice(random.choice(sides))
+        field = random.randrange(len(order))
+        nearby = [order[field] - 1, order[field] + 1] if type(order[field]) is int else []
+        order[field] = random.choice([*values, *nearby, *nearby])
+        try:
+            engine = Engine.load(msgspec.msgpack.encode(plain))
+        except ValueError:
+            refused += 1
+        else:
+            loaded += 1
+            _go_on(engine)
+    assert refused > loaded > 10
+
+
+def _go_on(engine: Engine) -> None:
+    """Trade, amend, let time pass and clear the market."""
+    time_ns = engine.last_time_ns
+    commands: list[Command] = [Tick(), state(TRADING)]
+    for side, price in ((BUY, 1_100), (SELL, 950), (SELL, 900), (BUY, 1_050), (SELL, 800), (BUY, 1_300)):
+        commands += [ioc(CAROL, side, 200, price), state(TRADING)]
+    for order in list(engine.state.orders.values()):
+        for quantity in (order.quantity + 1, max(1, order.quantity - 1)):
+            commands.append(amend(order.trader.account.number, order.order_id, quantity))
+    commands += [Tick(), LoseAllSessions(), ClearMarket(SYMBOL)]
+    for step, command in enumerate(commands, start=1):
+        time_ns += 10**12 if isinstance(command, Tick) else 0
+        engine.apply(command, engine.last_seq + step, time_ns)
+        engine.check()
+    assert engine.state.orders == {}

@@ -176,3 +176,17 @@ async def test_a_frozen_asset(tmp_path: Path) -> None:
         await operator.said("credit alice BTC 1")
         assert "UNCHANGED" in await operator.refused("asset.thaw BTC")
         assert "UNKNOWN_ASSET" in await operator.refused("asset.freeze XRP")
+
+
+async def test_the_price_band_of_the_demo(tmp_path: Path) -> None:
+    """A first trade more than half away from where the demo begins halts the market instead; an operator resumes it."""
+    async with running(tmp_path / "data") as exchange:
+        alice, bob, operator = await exchange.client("alice"), await exchange.client("bob"), await exchange.operator()
+        far = {"symbol": "BTC-USDT", "type": "LIMIT", "quantity": "0.1", "price": "75000.01"}
+        assert (await alice.ask("order.place", side="SELL", **far))["result"]["status"] == "NEW"
+        assert (await bob.ask("order.place", side="BUY", **far))["result"]["status"] == "EXPIRED"
+        assert await status(alice, "BTC-USDT") == "HALT"
+        assert (await operator.said("market.resume BTC-USDT"))["status"] == "TRADING"
+        near = {**far, "price": "75000.00"}
+        assert (await alice.ask("order.place", side="SELL", **near))["result"]["status"] == "NEW"
+        assert (await bob.ask("order.place", side="BUY", **near))["result"]["status"] == "FILLED"
