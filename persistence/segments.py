@@ -142,7 +142,10 @@ def segments(disk: Disk, *, engine_version: int | None = None) -> list[Segment]:
 def after(found: Sequence[Segment], covered_seq: int) -> Sequence[Segment]:
     """Those segments that hold what comes after `covered_seq`. Raises Damaged when the log begins too late for that."""
     if found and found[0].header.first_seq > covered_seq + 1:
-        raise found[0].damaged(0, f"the log begins here, but what follows sequence number {covered_seq} is needed")
+        what = f"the log begins here, but what follows sequence number {covered_seq} is needed"
+        if covered_seq == 0:
+            what = "the log begins here, and there is no good snapshot to stand for what came before"
+        raise found[0].damaged(0, what)
     passed = sum(segment.header.first_seq <= covered_seq + 1 for segment in found)
     return found[max(0, passed - 1) :]
 

@@ -17,6 +17,8 @@ from attrs import evolve
 
 import supervisor
 from actors.world import RealClock, RealNetwork, Threads
+from persistence import crash_points
+from persistence.crash_points import CrashingDisk, CrashPoints
 from persistence.exits import Exit
 from persistence.recovery import Progress
 from persistence.storage import RealDisk, lock
@@ -73,6 +75,12 @@ def _cancellable(progress: Callable[[str], Progress], what: str) -> Progress:
     return step
 
 
+def _disk(data_folder: str) -> RealDisk:
+    """The data folder; only for a test that has armed a crash point, one that ends this process there."""
+    armed = os.environ.get(crash_points.ENVIRONMENT)
+    return CrashingDisk(data_folder, die, CrashPoints.armed_by(armed)) if armed else RealDisk(data_folder, die)
+
+
 def run(
     config: supervisor.Config,
     data_folder: str,
@@ -93,10 +101,9 @@ def run(
 
     try:
         with lock(data_folder):
-            disk = RealDisk(data_folder, die)
             world = supervisor.World(
                 clock=RealClock(),
-                disk=disk,
+                disk=_disk(data_folder),
                 network=RealNetwork(),
                 blocking=Threads(BLOCKING_THREADS),
                 random=Random(secrets.randbits(128)),  # noqa: S311 - jitter and the demo market
