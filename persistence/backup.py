@@ -20,9 +20,10 @@ from attrs import frozen
 
 from persistence import manifest
 from persistence.exits import BadBackup
-from persistence.manifest import Manifest, ManifestName, SegmentCopy, StoredObject
+from persistence.manifest import Manifest, ManifestName, SegmentCopy, SnapshotCopy, StoredObject
 from persistence.object_store import NoSuchObject, ObjectStore, Pace, TargetFailed, no_pace
 from persistence.segments import LogReader, Segment, paths, read_header
+from persistence.snapshot import SnapshotFile, read_snapshot
 from persistence.storage import Disk
 
 # A part of a millisecond of a proof: how long it may go on without a breath.
@@ -59,12 +60,12 @@ class Courier:
         """Replace the manifest. Raises TargetFailed."""
         self.store.put(current.name, manifest.encode(current), pace=self.pace)
 
-    def local(self, open_path: str) -> list[Segment]:
+    def local(self, open_path: str, since_path: str = "") -> list[Segment]:
         """The log's segments up to the open one: the writer may just be beginning another behind it.
 
         Raises Damaged, Unreadable or NewerFormat.
         """
-        return [read_header(self.disk, path) for path in paths(self.disk) if path <= open_path]
+        return [read_header(self.disk, path) for path in paths(self.disk) if since_path <= path <= open_path]
 
     # Objects ------------------------------------------------------------------------------------------------------
 
@@ -91,6 +92,13 @@ class Courier:
             position.chain.hex(),
         )
 
+    def copy_snapshot(self, file: SnapshotFile) -> SnapshotCopy:
+        """The same for a snapshot. Raises BadSnapshot, Unreadable, NewerFormat or TargetFailed."""
+        found = read_snapshot(self.disk, file)
+        raw = self.disk.read(file.path)
+        name = f"{found.exchange_id.hex()}/snapshots/{found.seq:020d}-{_short(raw)}.snap.zst"
+        return SnapshotCopy(self.deposit(name, raw), found.seq, found.segment, found.state_hash.hex())
+
     def deposit(self, name: str, raw: bytes) -> StoredObject:
         """Pack, put and read back. Raises TargetFailed."""
         packed = zstandard.ZstdCompressor(level=self.level).compress(raw)
@@ -114,11 +122,12 @@ class Courier:
         followers = {before.header.number: (before, after) for before, after in itertools.pairwise(local)}
         segments = list(current.segments)
         for index, copy in enumerate(segments):
-            if copy.object.name in lost:
-                if copy.number not in followers:
-                    what = "it is missing, and the log does not have it any more"
-                    raise BadBackup(self.store.url, copy.object.name, what)
+            if copy.object.name in lost and copy.number in followers:
                 segments[index] = self.copy_segment(*followers[copy.number])
+            elif copy.object.name in lost:
+                raise BadBackup(
+                    self.store.url, copy.object.name, "it is missing, and the log does not have it any more"
+                )
         snapshots = tuple(copy for copy in current.snapshots if copy.object.name not in lost)
         return msgspec.structs.replace(current, segments=tuple(segments), snapshots=snapshots)
 

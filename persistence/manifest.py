@@ -54,6 +54,8 @@ class SnapshotCopy(Struct, frozen=True, forbid_unknown_fields=True):
 
     object: StoredObject
     seq: int
+    segment: int
+    """The first sequence number of the segment that it was taken in: from there on the log follows it."""
     state_hash: str
 
 

@@ -12,15 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ClientConfig, RetryConfig, from_url
+from obstore.store import from_url
 
 from persistence.exits import Unreadable
 from persistence.storage import RealDisk
+
+if TYPE_CHECKING:  # obstore has these for type checkers only
+    from obstore.store import ClientConfig, RetryConfig
 
 SCHEMES: Final = ("file", "s3", "gs")
 
@@ -29,8 +32,8 @@ PART_BYTES: Final = 5 * 1024 * 1024
 PARTS_AT_ONCE: Final = 2
 
 # One request to a bucket, and how long it is tried again before its failure is ours to handle.
-_CLIENT: Final = ClientConfig(connect_timeout="5s", timeout="30s")
-_RETRY: Final = RetryConfig(max_retries=2, retry_timeout=timedelta(seconds=20))
+_CLIENT: "Final[ClientConfig]" = {"connect_timeout": "5s", "timeout": "30s"}
+_RETRY: "Final[RetryConfig]" = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
 
 
 class BadTarget(ValueError):  # noqa: N818 - the operator's mistake, told in a sentence

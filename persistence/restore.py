@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 Proving is one walk: each object is fetched and compared with its digests, each segment's frames continue the chain of
 the one before, and all records are folded into an engine that must agree with every check and every snapshot. Restoring
-is the same walk, which writes down each segment when it is proven.
+is the same walk, which writes down each file when it is proven; it may begin with a snapshot instead of the log's
+beginning.
 
 The folder that comes out is an ordinary log. Its last segment is begun here: of an epoch that this exchange never had,
 so that no receipt is ever given twice, and holding the commands that bring the exchange to a standstill, as if an
@@ -14,7 +15,7 @@ that was cut off.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -26,11 +27,14 @@ from book.terms import HALT
 from persistence import backup, codec
 from persistence.codec import SegmentHeader
 from persistence.exits import BadBackup, Damaged
-from persistence.manifest import Manifest, SegmentCopy
+from persistence.manifest import Manifest, SegmentCopy, SnapshotCopy
 from persistence.object_store import ObjectStore
 from persistence.recovery import Progress, no_progress
 from persistence.replay import Replay
 from persistence.segments import FOLDER, IDENTITY, Frame, LogReader, Segment, path_of, segment_of
+from persistence.snapshot import FOLDER as SNAPSHOTS
+from persistence.snapshot import BadSnapshot, path_of_snapshot
+from persistence.snapshot import read as read_snapshot
 from persistence.storage import Disk
 
 Entropy = Callable[[int], bytes]
@@ -90,26 +94,70 @@ class Proof:
         return self.manifest.next_seq - 1
 
 
-Keep = Callable[[SegmentCopy, bytes], None]
+class Keep(Protocol):
+    """What is done with what was proven."""
+
+    def __call__(self, path: str, raw: bytes, /) -> None:
+        """`path`: in a data folder."""
+
+
+def no_keep(_path: str, _raw: bytes) -> None:
+    """Look, and forget."""
+
+
+def last_snapshot(current: Manifest) -> SnapshotCopy | None:
+    """The newest snapshot that the segments go on from."""
+    return next(reversed(_usable(current)), None)
+
+
+def needed_snapshot(current: Manifest) -> SnapshotCopy | None:
+    """None where the segments go back to the beginning; else the oldest snapshot that they go on from."""
+    if not current.segments or current.segments[0].first_seq == 1:
+        return None
+    return next(iter(_usable(current)), None)
+
+
+def _usable(current: Manifest) -> Sequence[SnapshotCopy]:
+    firsts = {copy.first_seq for copy in current.segments}
+    return [copy for copy in current.snapshots if copy.segment in firsts and copy.seq < current.next_seq]
 
 
 def prove(
     store: ObjectStore,
     current: Manifest,
     *,
-    new_engine: Callable[[], Engine] = Engine,
-    keep: Keep = lambda _copy, _raw: None,
+    begin: SnapshotCopy | None = None,
+    keep: Keep = no_keep,
     progress: Progress = no_progress,
 ) -> Proof:
-    """Read every object, and replay. `keep` is given each segment once it is proven; `progress` counts stored bytes.
+    """Read every object from `begin` (None: the log's beginning) on, and replay.
 
-    Raises BadBackup, which names the object; TargetFailed or NewerFormat.
+    `keep` is given each file once it is proven; `progress` counts stored bytes. Raises BadBackup, which names the
+    object; TargetFailed or NewerFormat.
     """
-    proof = Proof(current, new_engine())
-    walk = _Walk(store, proof)
-    total = sum(stored.stored_size for stored in current.objects())
+    copies = [copy for copy in current.segments if begin is None or copy.first_seq >= begin.segment]
+    snapshots = [copy for copy in current.snapshots if begin is None or copy.seq >= begin.seq]
+    if not copies:
+        raise BadBackup(store.url, current.name, "there is no segment in it")
+    if begin is None and copies[0].first_seq > 1:
+        raise BadBackup(
+            store.url, current.name, "it begins in the midst of the log, and no snapshot stands for the rest"
+        )
+    objects = [*(copy.object for copy in copies), *(copy.object for copy in snapshots)]
+    total = sum(stored.stored_size for stored in objects)
     done = 0
-    for copy in current.segments:
+    engine = Engine()
+    for snapshot in snapshots:
+        progress(done, total)
+        raw = backup.fetch(store, snapshot.object)
+        state = _state(store, snapshot, raw)
+        if snapshot is begin:
+            engine = Engine.load(state)
+            keep(path_of_snapshot(snapshot.seq), raw)
+        done += snapshot.object.stored_size
+    proof = Proof(current, engine)
+    walk = _Walk(store, proof, 0 if begin is None else begin.seq, snapshots)
+    for copy in copies:
         progress(done, total)
         raw = backup.fetch(store, copy.object)
         try:
@@ -117,12 +165,42 @@ def prove(
         except Damaged as damage:
             what = f"offset {damage.offset} of what is in it: {damage.what}"
             raise BadBackup(store.url, copy.object.name, what) from damage
-        keep(copy, raw)
+        keep(path_of(copy.first_seq), raw)
         done += copy.object.stored_size
     for dump in current.dumps:
         backup.fetch(store, dump.object)
     progress(total, total)
     return proof
+
+
+def _state(store: ObjectStore, copy: SnapshotCopy, raw: bytes) -> bytes:
+    """The state in a snapshot."""
+    path = path_of_snapshot(copy.seq)
+    try:
+        found = read_snapshot(_Fetched(path, raw), path)
+    except BadSnapshot as error:
+        raise BadBackup(store.url, copy.object.name, f"what is in it is no snapshot: {error}") from error
+    if (found.seq, found.segment, found.state_hash.hex()) != (copy.seq, copy.segment, copy.state_hash):
+        raise BadBackup(store.url, copy.object.name, "it is another snapshot than the manifest says")
+    return found.state
+
+
+@frozen
+class _Fetched:
+    """One file, read as from a disk."""
+
+    _path: str
+    _data: bytes
+
+    def size(self, path: str) -> int:
+        """Of the one."""
+        return len(self.read(path))
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Of the one."""
+        if path != self._path:
+            raise AssertionError(f"{path} is asked for, where {self._path} was fetched")
+        return self._data[offset : None if length is None else offset + length]
 
 
 @define
@@ -131,11 +209,13 @@ class _Walk:
 
     _store: ObjectStore
     _proof: Proof
+    _after_seq: int
+    _snapshots: list[SnapshotCopy]  # that are still to come, in order
     _reader: LogReader = field(factory=LogReader)
     _replay: Replay = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._replay = Replay(self._proof.engine)
+        self._replay = Replay(self._proof.engine, after_seq=self._after_seq)
 
     def segment(self, copy: SegmentCopy, raw: bytes) -> None:
         """The next one. Raises Damaged, BadBackup or NewerFormat."""
@@ -146,11 +226,20 @@ class _Walk:
             self._replay.feed(frame)
             if frame.header.count:
                 last = frame
+                self._compare()
         self._must_be(copy, segment, len(raw))
         if last is not None:
             self._proof.last_time_ns = last.records()[last.header.count - 1].time_ns
-        self._proof.records += copy.next_seq - copy.first_seq
+        self._proof.records = self._replay.applied + self._replay.refused
         self._proof.checks = self._replay.checks
+
+    def _compare(self) -> None:
+        """A snapshot of this very state, if there is one, is of this state."""
+        while self._snapshots and self._snapshots[0].seq <= self._replay.last_seq:
+            copy = self._snapshots.pop(0)
+            if copy.seq < self._replay.last_seq or self._proof.engine.state_hash().hex() != copy.state_hash:
+                raise BadBackup(self._store.url, copy.object.name, "the log does not replay to this state")
+            self._proof.snapshots += 1
 
     def _must_be(self, copy: SegmentCopy, segment: Segment, size: int) -> None:
         reader, header = self._reader, segment.header
@@ -189,19 +278,20 @@ def restore(
     current: Manifest,
     disk: Disk,
     *,
+    begin: SnapshotCopy | None,
     time_ns: int,
     entropy: Entropy,
     progress: Progress = no_progress,
 ) -> Restored:
-    """Build an exchange's data in an empty folder. Raises as `prove` does; then the folder does not start."""
-    if not current.segments:
-        raise BadBackup(store.url, current.name, "there is no segment in it")
+    """Build an exchange's data in an empty folder: a snapshot to `begin` with, and the log from there on.
+
+    Raises as `prove` does; what is in the folder then does not start.
+    """
     epochs = [name.epoch for name in backup.manifests(store) if name.exchange_id == current.exchange_id]
     disk.make_folder(FOLDER)
     disk.write_file(IDENTITY, current.exchange_id.encode("ascii") + b"\n")
-    proof = prove(
-        store, current, keep=lambda copy, raw: disk.write_file(path_of(copy.first_seq), raw), progress=progress
-    )
+    disk.make_folder(SNAPSHOTS)
+    proof = prove(store, current, begin=begin, keep=disk.write_file, progress=progress)
     state_hash = proof.engine.state_hash()
     commands = standstill(proof.engine, current.next_seq, proof.last_time_ns)
     header = SegmentHeader(
