@@ -4,6 +4,7 @@
     ├─ engine               rest_for_one
     │  ├─ reqlog-writer     owns the request log's files; group commit
     │  └─ matching          the only writer of trading state; rebuilt from the log at every start
+    ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
     ├─ gateway              the clients' TCP listener and sessions
@@ -25,6 +26,7 @@ from attrs import Factory, frozen
 
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.directory import Directory
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
@@ -37,6 +39,7 @@ from actors.requests import Batch
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
+from persistence.object_store import ObjectStore, Pace
 from persistence.recovery import Progress
 from persistence.storage import Disk
 
@@ -54,6 +57,7 @@ class Config:
     gateway: GatewayConfig
     admin: AdminConfig
     metrics: MetricsConfig = Factory(MetricsConfig)
+    backup: BackupConfig = Factory(BackupConfig)
     market_maker: MarketMakerConfig | None = None
 
 
@@ -70,6 +74,8 @@ class World:
     die: Callable[[int, str], NoReturn]
     uid: int
     progress: Callable[[str], Progress]
+    open_target: Callable[[str], ObjectStore]
+    pace: Pace
     engine: Callable[[], Engine] = Engine
 
 
@@ -89,7 +95,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, ADMIN, GATEWAY, MARKET_MAKER = range(5)
+REQLOG_WRITER, MATCHING, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(6)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -97,7 +103,9 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     # Made here, so that they outlive their actors: clients stay connected while matching restarts.
     log: Mailbox[LogItem] = Mailbox("reqlog-writer", 64, rank=REQLOG_WRITER)
     matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
+    backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
     directory, log_state, sessions = Directory(), LogState(), Sessions()
+    backup_state = BackupState(config.backup.target, world.clock, log_state)
 
     writer = ReqlogWriter(
         config.writer,
@@ -122,18 +130,32 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         log_state=log_state,
         progress=world.progress,
     )
+    backup = Backup(
+        config.backup,
+        backups,
+        disk=world.disk,
+        blocking=world.blocking,
+        open_target=world.open_target,
+        pace=world.pace,
+        clock=world.clock,
+        state=backup_state,
+        log_state=log_state,
+    )
     collector = ExchangeCollector(
         version=VERSION,
         tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
         mailboxes=(log.statistics, matching.statistics),
         sessions=sessions,
         log_state=log_state,
+        backup_state=backup_state,
     )
     commands = AdminCommands(
         tree=lambda: root,
         matching=matching.sender(ADMIN),
         sessions=sessions,
         log_state=log_state,
+        backup=backups.sender(ADMIN),
+        backup_state=backup_state,
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
@@ -161,8 +183,11 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
         ],
     )
-    children = [
-        engine.child(),
+    children = [engine.child()]
+    if config.backup.target:
+        # A request to the target ends when its time is out, and not before.
+        children.append(Child("backup", backup.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))
+    children += [
         Child("metrics", metrics.run, limit=NEVER_ESCALATES),
         Child("admin", admin.run),
         Child("gateway", gateway.run, stop_timeout_seconds=config.gateway.drain_seconds + 5),

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import trio
 from attrs import asdict
 
 from actors.account_commands import AccountCommands
 from actors.admin_command import AdminCommand, BadCall
+from actors.backup import BackupState, RunBackup
 from actors.engine_line import EngineLine
 from actors.gateway import Sessions
 from actors.mailbox import Sender
@@ -25,6 +27,8 @@ from book.queries import Directory, DirectoryView, Info, InfoView
 from book.terms import MARKET_STATES
 
 SESSION_DIGITS: Final = 19
+# A copy may take longer than a command may; then the answer says so.
+BACKUP_SECONDS: Final = 20.0
 
 
 class Tree(Protocol):
@@ -53,6 +57,8 @@ class AdminCommands:
         matching: Sender[Batch],
         sessions: Sessions,
         log_state: LogState,
+        backup: Sender[RunBackup],
+        backup_state: BackupState,
         entropy: Entropy,
         version: str,
         test_money: bool,
@@ -63,6 +69,8 @@ class AdminCommands:
         self._accounts = AccountCommands(self._engine, sessions, entropy, test_money=test_money)
         self._sessions = sessions
         self._log_state = log_state
+        self._backup = backup
+        self._backup_state = backup_state
         self._version = version
 
     def table(self) -> dict[str, AdminCommand]:
@@ -75,7 +83,8 @@ class AdminCommands:
             AdminCommand("session.list", (), "who is connected", self.list_sessions),
             AdminCommand("session.kill", ("session",), "close one connection", self.kill_session, changes=True),
             AdminCommand("log.status", (), "where the request log stands", self.log_status),
-            AdminCommand("info", (), "version, engine, log and sessions at a glance", self.info),
+            AdminCommand("backup", (), "copy to the cold store what is sealed", self.back_up, changes=True),
+            AdminCommand("info", (), "version, engine, log, backup and sessions at a glance", self.info),
             AdminCommand("shutdown", (), "stop the exchange in order", self.shutdown, changes=True, wants_yes=True),
             AdminCommand("help", (), "this list", self.help),
         )
@@ -112,6 +121,16 @@ class AdminCommands:
         view = self._log_state.view()
         return {} if view is None else asdict(view)
 
+    async def back_up(self) -> object:
+        """Copy now, and what that was."""
+        if not self._backup_state.target:
+            raise BadCall("no backup is wanted: the configuration has no backup.target")
+        call = RunBackup(None)
+        self._backup.send_nowait(call)
+        with trio.move_on_after(BACKUP_SECONDS):
+            return asdict(await call.wait())
+        return {"target": self._backup_state.target, "running": True}
+
     async def info(self) -> object:
         """The exchange at a glance."""
         view = await self._engine.ask(Directory(), DirectoryView)
@@ -120,6 +139,7 @@ class AdminCommands:
             "engine": await self._engine.ask(Info(), InfoView),
             "markets": Counter(MARKET_STATES[status.state] for status in view.markets),
             "log": self._log(),
+            "backup": {} if (backup := self._backup_state.view()) is None else asdict(backup),
             "sessions": len(self._sessions.list()),
         }
 
