@@ -14,7 +14,7 @@ ENGINE := $(COMPILED)/built
 WITH_ENGINE := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 TEST_COMPILED := test-compiled
 endif
-BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_compiled.py
+BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_engine_wild.py tests/test_icebergs.py tests/test_price_band.py tests/test_compiled.py
 
 .PHONY: help run test test-compiled check soak bench format lint lock clean
 

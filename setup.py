@@ -16,6 +16,10 @@ from setuptools.command.build_ext import build_ext
 # msgspec drops the keywords of a compiled Struct class without a word.
 INTERPRETED = {"__init__", "commands", "definitions", "events", "image", "queries"}
 
+# A function of a shared library may be replaced from outside, unless one says that it will not be: only then may the
+# compiler inline it into another.
+FLAGS = ["-fno-semantic-interposition", "-fno-plt"] if os.name == "posix" else []
+
 MODE = os.environ.get("TALLYSTICK_COMPILE", "auto")
 
 
@@ -55,12 +59,15 @@ def extensions() -> list[Extension]:
     try:
         from mypyc.build import mypycify  # noqa: PLC0415 -- it may be missing, and need not be there for 0
 
-        return mypycify(modules, group_name="book", debug_level="0")
+        compiled = mypycify(modules, group_name="book", debug_level="0")
     except (Exception, SystemExit) as error:  # mypyc exits on an error in its input
         if MODE == "1":
             raise
         say(f"the engine stays interpreted: mypyc failed: {error!r}")
         return []
+    for extension in compiled:
+        extension.extra_compile_args += FLAGS
+    return compiled
 
 
 class AllOrNothing(build_ext):

@@ -3,7 +3,8 @@
     root                    one_for_one
     ├─ engine               rest_for_one
     │  ├─ reqlog-writer     owns the request log's files; group commit
-    │  └─ matching          the only writer of trading state; rebuilt from the log at every start
+    │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
+    │  └─ snapshotter       has snapshots taken by another process, and prunes
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
@@ -36,6 +37,8 @@ from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
+from actors.snapshot_process import SnapshotProcess
+from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
@@ -54,6 +57,7 @@ class Config:
 
     writer: WriterConfig = Factory(WriterConfig)
     matching: MatchingConfig = Factory(MatchingConfig)
+    snapshots: SnapshotConfig = Factory(SnapshotConfig)
     gateway: GatewayConfig
     admin: AdminConfig
     metrics: MetricsConfig = Factory(MetricsConfig)
@@ -74,6 +78,7 @@ class World:
     die: Callable[[int, str], NoReturn]
     uid: int
     progress: Callable[[str], Progress]
+    snapshot_process: SnapshotProcess
     open_target: Callable[[str], ObjectStore]
     pace: Pace
     engine: Callable[[], Engine] = Engine
@@ -95,7 +100,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(6)
+REQLOG_WRITER, MATCHING, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(7)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -103,8 +108,9 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     # Made here, so that they outlive their actors: clients stay connected while matching restarts.
     log: Mailbox[LogItem] = Mailbox("reqlog-writer", 64, rank=REQLOG_WRITER)
     matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
+    snapshots: Mailbox[SnapshotCall] = Mailbox("snapshotter", 32, rank=SNAPSHOTTER)
+    directory, log_state, snapshot_state, sessions = Directory(), LogState(), SnapshotState(), Sessions()
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
-    directory, log_state, sessions = Directory(), LogState(), Sessions()
     backup_state = BackupState(config.backup.target, world.clock, log_state)
 
     writer = ReqlogWriter(
@@ -130,6 +136,18 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         log_state=log_state,
         progress=world.progress,
     )
+    snapshotter = Snapshotter(
+        config.snapshots,
+        snapshots,
+        log.sender(SNAPSHOTTER),
+        process=world.snapshot_process,
+        disk=world.disk,
+        blocking=world.blocking,
+        clock=world.clock,
+        state=snapshot_state,
+        log_state=log_state,
+        is_copied=backup_state.is_copied,
+    )
     backup = Backup(
         config.backup,
         backups,
@@ -144,9 +162,11 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     collector = ExchangeCollector(
         version=VERSION,
         tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
-        mailboxes=(log.statistics, matching.statistics),
+        mailboxes=(log.statistics, matching.statistics, snapshots.statistics),
         sessions=sessions,
         log_state=log_state,
+        snapshot_state=snapshot_state,
+        wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
     )
     commands = AdminCommands(
@@ -154,6 +174,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         matching=matching.sender(ADMIN),
         sessions=sessions,
         log_state=log_state,
+        snapshots=snapshots.sender(ADMIN),
+        snapshot_state=snapshot_state,
         backup=backups.sender(ADMIN),
         backup_state=backup_state,
         entropy=world.entropy,
@@ -181,6 +203,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             # A disk may stall for seconds, and a sync that has begun cannot be cancelled.
             Child("reqlog-writer", writer.run, start_timeout_seconds=None, stop_timeout_seconds=60),
             Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
+            Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )
     children = [engine.child()]

@@ -5,10 +5,11 @@ syncs it in a worker thread, and then releases, in order, the answers of every b
 one unsynced frame at any moment. Reads travel in the same queue, so they are released behind everything they may have
 seen. With nothing to log, nothing is synced and the answers leave at once.
 
-It owns the log's files. At its start it recovers: a torn tail is repaired and what was found is synced before anything
-is taken. Handoffs carry the incarnation of the matching that made them, and only the one that asked at the barrier last
-is listened to: what an older one still had in the mailbox when this writer crashed would leave a gap in the log, so it
-is answered 'busy', as it certainly did not happen. What was in hand at a crash is 'outcome unknown'.
+It owns the log's files. At its start it recovers, from the newest good snapshot's segment on: a torn tail is repaired
+and what was found is synced before anything is taken. Handoffs carry the incarnation of the matching that made them,
+and only the one that asked at the barrier last is listened to: what an older one still had in the mailbox when this
+writer crashed would leave a gap in the log, so it is answered 'busy', as it certainly did not happen. What was in hand
+at a crash is 'outcome unknown'.
 
 A write or sync that fails is no error here: the disk ends the process, and nobody is answered (persistence.storage).
 """
@@ -22,13 +23,16 @@ import trio
 from attrs import Factory, field, frozen
 from attrs.validators import ge, gt
 
-from actors.handoff import Barrier, Handoff, LogItem
+from actors.handoff import Barrier, CheckCall, Checked, Handoff, LogItem
 from actors.mailbox import Busy, Mailbox, OutcomeUnknown
 from actors.world import Blocking, Clock, Entropy
 from book.engine import ENGINE_VERSION
+from persistence import codec
+from persistence.codec import CheckRecord
 from persistence.exits import NoSpace
 from persistence.recovery import Progress
 from persistence.reqlog import Reqlog, ReqlogConfig
+from persistence.snapshot import needless_seq
 from persistence.storage import Disk
 
 # So many handoffs, and after so many bytes no more of them, make one frame: plenty for one sync, bounded for a reader.
@@ -151,6 +155,7 @@ class ReqlogWriter:
             engine_version=ENGINE_VERSION,
             entropy=self._entropy,
             time_ns=self._clock.wall_ns(),
+            covered_seq=needless_seq(self._disk),
             progress=self._progress("checking the request log"),
         )
 
@@ -202,11 +207,10 @@ class _Pen:
         group_bytes = 0
         try:
             for item in items:
-                if isinstance(item, Barrier):
+                if isinstance(item, Barrier | CheckCall):
                     await self._commit(group)
                     group, group_bytes = [], 0
-                    self._incarnation = item.request
-                    item.settle(self._reqlog.position)
+                    await self._answer(item)
                 elif item.incarnation != self._incarnation:
                     _settle_all([item], Busy("the log's writer restarted before this was written"))
                 else:
@@ -224,6 +228,29 @@ class _Pen:
                 [item for item in items if isinstance(item, Handoff)], Busy("the log's writer failed before this")
             )
             raise
+
+    async def _answer(self, item: Barrier | CheckCall) -> None:
+        if isinstance(item, Barrier):
+            self._incarnation = item.request
+            item.settle(self._reqlog.position)
+        else:
+            item.settle(await self._log_check())
+
+    async def _log_check(self) -> Checked | None:
+        """Let the log end with a check; None where there is none of the state as it is, or no place for it."""
+        check, time_ns = self._check, self._clock.wall_ns()
+        if check is None:
+            return None
+        if self._fitting([check]):
+            await self._append_frame([check], 0, time_ns)
+            self._last_has_records = False
+            self._frames_since_check = self._records_since_check = 0
+        elif not await self._try_roll(time_ns):  # it goes in front of the seal
+            return None
+        (record,) = codec.decode_records(codec.payload_of([check]))
+        if not isinstance(record, CheckRecord):
+            raise AssertionError(f"matching handed on {record!r} as a check")
+        return Checked(self._reqlog.position, record)
 
     async def _commit(self, group: Sequence[Handoff]) -> None:
         writing = [handoff for handoff in group if handoff.records]

@@ -3,14 +3,15 @@
 import os
 import platform
 
-from bench import end_to_end, engine, reqlog, wire
+from bench import end_to_end, engine, replay, reqlog, wire
 
 
 def main() -> None:
     """Run all, one after the other."""
     print(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
-    engine.main()
+    engine.main([])
     reqlog.main()
+    replay.report(replay.REQUESTS)
     wire.main()
     end_to_end.main()
 

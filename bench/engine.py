@@ -1,64 +1,73 @@
-"""Commands per second of the engine alone: processor time of one process, median of several runs.
+"""The engine alone: how many commands a second, how long the slow ones take, and how much memory it needs.
 
-Ledger, fees, events and idempotency are on, as always; the commands are made beforehand. Half the commands place limit
-orders around a middle, a fifth of them crossing it; the others cancel. `python -m bench.engine`.
+    python -m bench.engine [throughput] [latency] [memory] [growth] [large] [--runs N]
+
+The first three if none is named; `growth` takes a minute and draws docs/engine-growth.svg, `large` takes some minutes
+and 3 GB. Ledger, fees, events and idempotency are on, as always. Nothing is read, written or answered.
 """
 
+import argparse
 import statistics
-import time
-from collections.abc import Sequence
-from random import Random
-from typing import Final
+from collections.abc import Iterator
 
-from book.commands import CancelOrder, Command, PlaceOrder
+from bench import growth, large, latency, loads, memory
+from bench.loads import Load
+from bench.stopwatch import Prepared
 from book.compiled import COMPILED
-from book.engine import Engine
-from book.terms import BUY, GTC, IOC, LIMIT, SELL
-from tallystick.demo import definitions
 
-COMMANDS: Final = 100_000
-RUNS: Final = 5
-MIDDLE: Final = 5_000_000
+COMMANDS = 100_000
+SWEEP_LEVELS = 5_000
 
 
-def workload(seed: int) -> list[Command]:
-    """Orders and cancels of two accounts in one market."""
-    random = Random(seed)
-    commands: list[Command] = []
-    for number in range(COMMANDS // 2):
-        account, side = random.choice((1, 2)), random.choice((BUY, SELL))
-        crossing = random.random() < 0.2
-        away = -600 if crossing else random.randint(1, 512)
-        price = MIDDLE + (away if side == SELL else -away)
-        name = f"bench-{number}"
-        in_force = IOC if crossing else GTC
-        quantity = random.randint(10, 90)
-        commands.append(
-            PlaceOrder(account, 0, 0, "BTC-USDT", side, LIMIT, in_force, quantity, price, client_order_id=name)
-        )
-        commands.append(CancelOrder(account, 0, 0, "BTC-USDT", client_order_id=name))
-    return commands
+def measured() -> Iterator[Load]:
+    """The loads of the table, each made when its turn comes. The goals are those of the two mixes."""
+    yield loads.mix(1, 1_000, COMMANDS, goal=1_000_000)
+    yield loads.mix(100, 5_000, COMMANDS, goal=500_000)
+    yield loads.add_only(COMMANDS)
+    yield loads.cancel_storm(COMMANDS)
+    yield loads.sweeps(COMMANDS)
 
 
-def run(commands: Sequence[Command]) -> float:
-    """Processor seconds to apply them to a fresh engine."""
-    engine = Engine()
-    for seq, definition in enumerate(definitions(), 1):
-        engine.apply(definition, seq, seq)
-    first_seq = engine.last_seq + 1
-    apply = engine.apply
-    began = time.process_time()
-    for seq, command in enumerate(commands, first_seq):
-        apply(command, seq, seq)
-    return time.process_time() - began
+def throughput(runs: int) -> None:
+    """Print commands a second of every load, and what the load was."""
+    print(f"engine alone ({how()}): commands per second of processor time, median of {runs} runs")
+    print(f"{'':>44} {'commands/s':>11} {'least':>10} {'most':>10} {'goal':>10} {'ratio':>6}")
+    for load in measured():
+        prepared = Prepared(load)
+        rates = sorted(len(load.commands) / prepared.seconds() for _ in range(runs))
+        line = f"{load.name:>44} {statistics.median(rates):>11,.0f} {rates[0]:>10,.0f} {rates[-1]:>10,.0f}"
+        if load.goal:
+            line += f" {load.goal:>10,} {statistics.median(rates) / load.goal:>6.2f}"
+        print(line)
+        print(f"{'':>44} {', '.join(f'{100 * share:.3g} % {word}' for word, share in load.shares.items())}")
+    load = loads.one_sweep(SWEEP_LEVELS)
+    prepared = Prepared(load)
+    seconds = statistics.median(prepared.seconds() for _ in range(runs))
+    print(f"{load.name:>44} {1e3 * seconds:>8.2f} ms, {1e6 * seconds / SWEEP_LEVELS:.2f} µs per trade")
 
 
-def main() -> None:
-    """Print the median."""
-    commands = workload(1)
-    seconds = statistics.median(run(commands) for _ in range(RUNS))
-    how = "compiled" if COMPILED else "interpreted"
-    print(f"engine alone ({how}): {len(commands) / seconds:,.0f} commands/s of processor time, median of {RUNS} runs")
+def how() -> str:
+    """Which engine this is."""
+    return "compiled" if COMPILED else "interpreted"
+
+
+PARTS = {
+    "throughput": throughput,
+    "latency": latency.report,
+    "memory": memory.report,
+    "growth": growth.report,
+    "large": large.report,
+}
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the parts that are named."""
+    parser = argparse.ArgumentParser(prog="python -m bench.engine", description="Measure the engine alone.")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; the first three if none")
+    parser.add_argument("--runs", type=int, default=5, help="of each measurement")
+    arguments = parser.parse_args(words)
+    for part in arguments.parts or list(PARTS)[:3]:
+        PARTS[part](arguments.runs)
 
 
 if __name__ == "__main__":

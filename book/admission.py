@@ -344,7 +344,7 @@ def _best(market: LiveMarket, order: Order, leaving: Order | None) -> PriceLevel
 
 def _misplaced(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
     """Orders that stay: not too many of them, and none that takes if it must not."""
-    count, limit = len(order.trader.open_orders), market.definition.max_open_orders
+    count, limit = len(order.trader.open_orders), market.max_open_orders
     if leaving is not None:
         count -= 1
     if count >= limit:

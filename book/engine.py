@@ -107,7 +107,7 @@ class Engine:
             raise ValueError(f"sequence {seq} after {state.last_seq}")
         if not state.last_time_ns <= time_ns < MAX_INT:  # something may fall due later, and that is a time too
             raise ValueError(f"time {time_ns} ns after {state.last_time_ns} ns")
-        if type(command) is not Tick and 0 < state.timers.next_ns <= time_ns:
+        if 0 < state.timers.next_ns <= time_ns and type(command) is not Tick:
             raise ValueError(f"what is due at {state.timers.next_ns} ns falls due by a Tick, before {time_ns} ns")
         effects = Effects(time_ns)
         kind = type(command)

@@ -104,3 +104,6 @@ def lose_all_sessions(state: State, effects: Effects) -> None:
     for session, account in armed.items():
         effects.events.append(SessionLost(session, account.number))
         cancel(state, placed[session], effects)
+    # A process numbers its sessions from 1 again: what is left must not end with a new one of an old number.
+    for order in state.orders.values():
+        order.session = 0

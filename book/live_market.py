@@ -32,7 +32,17 @@ class LiveMarket:
 
     __slots__ = (
         *("band", "band_high", "band_low", "base", "book", "candles", "definition", "fee_tiers", "halted_until_ns"),
-        *("house", "last_price", "last_trade_id", "lot", "max_price", "max_quantity", "min_notional", "min_quantity"),
+        *(
+            "house",
+            "last_price",
+            "last_trade_id",
+            "lot",
+            "max_open_orders",
+            "max_price",
+            "max_quantity",
+            "min_notional",
+            "min_quantity",
+        ),
         *("number", "orders", "quote", "state", "stops", "tick_value"),
         *("traders", "trades", "triggered", "_ledger", "_quote_total", "_timers"),
     )
@@ -59,6 +69,7 @@ class LiveMarket:
         self.min_quantity: int = definition.min_quantity
         self.max_quantity: int = definition.max_quantity
         self.min_notional: int = definition.min_notional
+        self.max_open_orders: int = definition.max_open_orders
         self.max_price: int = MAX_INT // self.tick_value
         self.house: Balance = ledger.balance(HOUSE, quote.name)
         self.book: Final = OrderBook()

@@ -54,6 +54,8 @@ from book.queries import (
     Ticker,
 )
 
+_astuple: Final = astuple  # as in book.orders
+
 
 def _types(struct: type[Struct]) -> list[type]:
     return [field.type for field in fields(struct)]
@@ -91,7 +93,7 @@ CancelFields = tuple[int, int, int, str, int, str, int, int]
 
 def place_fields(command: PlaceOrder) -> PlaceFields:
     """The fields in their order: `check_command` by hand, for the command that comes most. Raises TypeError."""
-    fields = astuple(command)
+    fields = _astuple(command)
     # fmt: off  # one line per thought, not per name
     (
         account,
@@ -127,7 +129,7 @@ def place_fields(command: PlaceOrder) -> PlaceFields:
 
 def cancel_fields(command: CancelOrder) -> CancelFields:
     """The fields in their order: `check_command` by hand, as above. Raises TypeError."""
-    fields = astuple(command)
+    fields = _astuple(command)
     account, key, session, symbol, order_id, name, timestamp, recv_window = fields
     if not (
         int is type(account) is type(key) is type(session) is type(order_id) is type(timestamp) is type(recv_window)
@@ -139,7 +141,7 @@ def cancel_fields(command: CancelOrder) -> CancelFields:
 
 def amend_fields(command: AmendOrder) -> AmendFields:
     """The fields in their order: `check_command` by hand, as above. Raises TypeError."""
-    fields = astuple(command)
+    fields = _astuple(command)
     account, key, session, symbol, order_id, name, new_quantity, new_price, timestamp, recv_window = fields
     if not (
         int is type(account) is type(key) is type(session) is type(order_id) is type(new_quantity) is type(new_price)

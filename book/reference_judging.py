@@ -70,7 +70,7 @@ def judge_order(state: State, command: PlaceOrder, time_ns: int, replaces: Order
         last = state.last_price(market)
         met = not order.is_reached(last)
         demand(met, codes.ORDER_REJECTED, "WOULD_TRIGGER", "stop_price", order.stop_price, last)
-    _judge_worth(state, order, "quantity")
+    _judge_worth(state, order, "quantity", shrinks=False)
     if order.may_rest or order.waits:
         # > an order that may wait or rest finds fewer than `max_open_orders` of its account in the market
         count, most = len(state.open_orders(order.account, market.symbol)), market.max_open_orders
@@ -171,7 +171,7 @@ def judge_amendment(state: State, command: AmendOrder, time_ns: int) -> tuple[Or
         demand(new.quantity <= most, codes.INVALID_PARAMETER, "", "new_quantity", new.quantity, most)
     if order.type in LIMIT_KINDS:
         judge_price("new_price", new.price, order.tick_value)
-    _judge_worth(state, new, "new_quantity")
+    _judge_worth(state, new, "new_quantity", shrinks=is_reduction(order, new))
     if not order.waits:
         _judge_post_only(state, new, "new_price")
     need, available = new.hold(), order.hold() + state.available(order.account, order.holds)
@@ -188,7 +188,7 @@ def is_reduction(old: Order, new: Order) -> bool:
 # --- Both -------------------------------------------------------------------------------------------------------------
 
 
-def _judge_worth(state: State, order: Order, field: str) -> None:
+def _judge_worth(state: State, order: Order, field: str, *, shrinks: bool) -> None:
     """> 8. Its worth at the worst price it may trade at: not too much for 64 bits, not below the least notional."""
     market = order.market
     valued_at = order.price
@@ -205,8 +205,9 @@ def _judge_worth(state: State, order: Order, field: str) -> None:
     if order.quote_quantity:
         return
     # > checked before the arithmetic (`qty > MAX // price` -> `OVERFLOW`)
+    # What becomes smaller was not too much before, and cannot be now, whatever money came since.
     lots = most_lots(state, order)
-    demand(order.quantity <= lots, codes.FILTER_FAILURE, "OVERFLOW", field, order.quantity, lots)
+    demand(shrinks or order.quantity <= lots, codes.FILTER_FAILURE, "OVERFLOW", field, order.quantity, lots)
     notional, least = order.notional(order.quantity, valued_at), market.min_notional
     demand(notional >= least, codes.FILTER_FAILURE, "MIN_NOTIONAL", "notional", notional, least)
 

@@ -106,3 +106,6 @@ def lose_all_sessions(state: State, time_ns: int) -> Iterator[Event]:
     # > When a process starts, all sessions of the one before are lost.
     for session in list(state.sessions):
         yield from lose_session(state, LoseSession(session), time_ns)
+    # > The orders that are left belong to no session any more.
+    for order in state.open:
+        order.session = 0

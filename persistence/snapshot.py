@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import msgspec
 import structlog
-from attrs import asdict, frozen
+from attrs import asdict, fields, frozen
 
 from persistence import codec
 from persistence.exits import Damaged, NewerFormat, NoSpace, Stop
@@ -122,6 +122,11 @@ class Snapshot(Footer):
         """Its file."""
         return path_of_snapshot(self.seq)
 
+    @property
+    def footer(self) -> Footer:
+        """All but the state, which may be large."""
+        return Footer(**{field.name: getattr(self, field.name) for field in fields(Footer)})
+
 
 class _FooterLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The footer as it is written: one line of JSON, digests in hex."""
@@ -222,8 +227,7 @@ def encode(snapshot: Snapshot) -> Iterator[bytes]:
         part = snapshot.state[begin : begin + SECTION_BYTES]
         front = _SECTION_FRONT.pack(_SECTION_MAGIC, index, len(part))
         yield front + _digest(front, part) + part
-    words = asdict(snapshot)
-    del words["state"]
+    words = asdict(snapshot.footer)
     footer = msgspec.json.encode(
         {name: value.hex() if isinstance(value, bytes) else value for name, value in words.items()}
         | {"state_bytes": len(snapshot.state)}

@@ -67,7 +67,7 @@ def begin(disk: Disk, new_engine: Callable[[], Engine] = Engine) -> tuple[Engine
         except ValueError as error:
             pass_over(snapshot.path, error)
             continue
-        return engine, snapshot
+        return engine, snapshot.footer
     return new_engine(), None
 
 

@@ -23,6 +23,7 @@ from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, Wor
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
+from actors.snapshotter import SnapshotConfig
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
 from book.definitions import Account, Asset
 from book.engine import Engine
@@ -64,6 +65,7 @@ class File:
     admin: AdminConfig
     gateway: GatewayConfig = Factory(GatewayConfig)
     writer: WriterConfig = Factory(WriterConfig)
+    snapshots: SnapshotConfig = Factory(SnapshotConfig)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     assets: tuple[AssetWords, ...] = ()
@@ -97,6 +99,7 @@ def load(path: Path) -> Settings:
         file.data.folder,
         Config(
             writer=file.writer,
+            snapshots=file.snapshots,
             matching=MatchingConfig(definitions),
             gateway=file.gateway,
             admin=file.admin,

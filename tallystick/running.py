@@ -17,6 +17,7 @@ import trio
 from attrs import evolve
 
 import supervisor
+from actors.snapshot_process import RealSnapshotProcess
 from actors.world import RealClock, RealNetwork, Threads
 from persistence import crash_points
 from persistence.crash_points import CrashingDisk, CrashPoints
@@ -38,6 +39,9 @@ RESERVED_DESCRIPTORS: Final = 256
 # What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all
 # of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
+
+# What starts this program once more, as a process of its own.
+PROGRAM: Final = (sys.executable, "-m", "tallystick")
 
 _log = structlog.get_logger("tallystick")
 
@@ -111,9 +115,10 @@ def run(
 
     try:
         with lock(data_folder):
+            disk = _disk(data_folder)
             world = supervisor.World(
                 clock=RealClock(),
-                disk=_disk(data_folder),
+                disk=disk,
                 network=RealNetwork(),
                 blocking=Threads(BLOCKING_THREADS),
                 random=Random(secrets.randbits(128)),  # noqa: S311 - jitter and the demo market
@@ -121,6 +126,7 @@ def run(
                 die=die,
                 uid=os.getuid(),
                 progress=partial(_cancellable, progress),
+                snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
                 open_target=open_target,
                 pace=_breathe,
             )

@@ -11,6 +11,7 @@ from book.commands import (
     CreditDeposit,
     DefineAsset,
     DefineMarket,
+    FreezeAccount,
     LoseAllSessions,
     LoseSession,
     PlaceOrder,
@@ -141,6 +142,16 @@ def test_an_expiry_lies_in_the_future_and_within_64_bits(ahead_ms: int, bound: b
     expected = at_ms if bound else MAX_INT // MS
     refused = exchange.refused(till(at_ms + ahead_ms, buy(ALICE, 1, 100)))
     assert refused == Rejected(codes.INVALID_PARAMETER, "", "expire_time", at_ms + ahead_ms, expected)
+
+
+def test_now_is_not_in_the_future() -> None:
+    """To the nanosecond: at the full millisecond an expiry at that one is too late, a nanosecond before it is not."""
+    exchange = Exchange()
+    expire_ms = now_ms(exchange) + 10
+    exchange.done(till(expire_ms, buy(ALICE, 1, 100)), later_ns=expire_ms * MS - 1 - exchange.time_ns)
+    exchange.tick(expire_ms * MS)
+    refused = exchange.do(till(expire_ms, buy(ALICE, 1, 100)), later_ns=0)
+    assert refused == Rejected(codes.INVALID_PARAMETER, "", "expire_time", expire_ms, expire_ms)
 
 
 def test_the_last_moment_of_64_bits_can_be_an_expiry() -> None:
@@ -338,7 +349,7 @@ def test_a_frozen_account_may_set_its_switch_and_lose_its_orders() -> None:
     """It cancels, which it always may."""
     exchange = Exchange()
     exchange.place(buy(ALICE, 1, 100))
-    exchange.engine.state.accounts[ALICE].frozen = True
+    exchange.done(FreezeAccount(ALICE, True))
     assert exchange.refused(buy(ALICE, 1, 100)) == Rejected(codes.ORDER_REJECTED, "ACCOUNT_FROZEN", "account", ALICE)
     exchange.done(cancel_all_after(ALICE, 1))
     assert closed(exchange.tick(exchange.time_ns + MS)) == [(1, CANCELED)]
@@ -478,6 +489,17 @@ def test_when_a_process_starts_all_sessions_are_lost_in_the_order_of_arming() ->
     assert told == ["lost 9", "CANCELED 3", "lost 7", "CANCELED 2", "lost 3", "CANCELED 1", "CANCELED 4", "lost 8"]
     assert exchange.done(LoseAllSessions()) == []
     assert exchange.open_orders(ALICE) + exchange.open_orders(BOB) == [6, 5]
+
+
+def test_an_order_does_not_end_with_a_session_of_a_later_process() -> None:
+    """Which numbers its sessions from 1 again."""
+    exchange = Exchange()
+    exchange.place(session(1, buy(ALICE, 1, 100)))
+    exchange.done(LoseAllSessions())
+    exchange.done(arm(ALICE, 1))
+    exchange.place(session(1, buy(ALICE, 1, 100)))
+    assert story(exchange.done(LoseSession(1))) == ["lost 1", "CANCELED 2"]
+    assert exchange.open_orders(ALICE) == [1]
 
 
 def test_losing_all_sessions_is_losing_one_after_the_other() -> None:

@@ -152,6 +152,10 @@ async def test_a_restart_of_the_exchange_is_a_disconnect_too(tmp_path: Path) -> 
         await done(plain, "order.place", **buy("0.1", clientOrderId="plain"))
     async with running(tmp_path / "data") as exchange:
         assert await statuses(await exchange.client("alice")) == {}
+        bob = await exchange.client("bob", cancelOnDisconnect=True)
+        assert await statuses(bob) == {"plain": "NEW"}
+        await bob.close()
+    async with running(tmp_path / "data") as exchange:
         assert await statuses(await exchange.client("bob")) == {"plain": "NEW"}
 
 

@@ -366,7 +366,8 @@ class Wild:
     def _amend(self) -> AmendOrder:
         random = self._random
         account, symbol, order_id, name = self._one()
-        pit = next(pit for pit in PITS if pit.market.symbol == symbol)
+        # Of a market that was made on the way, any numbers will do.
+        pit = next((pit for pit in PITS if pit.market.symbol == symbol), PITS[0])
         order = self._live.get(order_id)
         quantity = order.quantity if order else random.randint(1, pit.most)
         quantity = random.choice((0, quantity, quantity - 1, quantity // 2, 2 * quantity))

@@ -6,6 +6,10 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from actors.snapshot_process import SnapshotFailed, SnapshotReport
+from persistence.segments import Position
+from persistence.snapshotting import take_snapshot
+from persistence.storage import Disk
 from tests.simulation.disk import SimulatedDisk
 
 T = TypeVar("T")
@@ -60,3 +64,35 @@ def entropy_of(random: Random) -> Callable[[int], bytes]:
 def no_progress(_what: str) -> Callable[[int, int], None]:
     """Progress that nobody watches."""
     return lambda _done, _total: None
+
+
+class InlineSnapshots:
+    """The process that takes snapshots, done at once in this one."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.seconds = 0.0
+        """How long one takes."""
+        self.fail: str | None = None
+        """'before' or 'after' its work: the next one fails."""
+        self.taken = 0
+
+    async def __call__(self, until: Position) -> SnapshotReport:
+        """Take one."""
+        fail, self.fail = self.fail, None
+        await trio.sleep(self.seconds)
+        if fail == "before":
+            raise SnapshotFailed("told to, before its work")
+        taken = take_snapshot(self._disk, until, throttle=lambda _written: None)
+        self.taken += 1
+        if fail == "after":
+            raise SnapshotFailed("told to, after its work")
+        return SnapshotReport(
+            path=taken.path,
+            seq=taken.seq,
+            bytes=taken.bytes,
+            records=taken.records,
+            began_with=taken.began_with,
+            seconds=self.seconds,
+            peak_bytes=0,
+        )
