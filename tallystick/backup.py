@@ -1,4 +1,4 @@
-"""`tallystick backup`: look at a cold backup, prove it, build a data folder from it. Nothing here changes the backup."""
+"""`tallystick backup`: look at a cold backup, prove it, build a data folder from it. The backup stays as it is."""
 
 import os
 import time
@@ -16,7 +16,7 @@ import persistence.backup
 from persistence import restore as restoring
 from persistence.exits import Exit, Stop, Unreadable
 from persistence.manifest import Manifest
-from persistence.object_store import BadTarget, ObjectStore, TargetFailed, open_target
+from persistence.object_store import BadTarget, TargetFailed, open_target
 from persistence.restore import NoBackupError, Proof
 from persistence.storage import RealDisk, lock
 from tallystick.running import UMASK, die

@@ -122,7 +122,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     """A demo exchange without its market maker, stopped in order at the end."""
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
-    (folder / "backup").mkdir(exist_ok=True)  # noqa: ASYNC240 - as above
+    (folder / "backup").mkdir(exist_ok=True)
     config = demo_config(folder, port=0, market_maker=False)
     config = evolve(config, admin=evolve(config.admin, test_money=test_money))
     disk = RealDisk(str(folder), power_cut)
