@@ -151,6 +151,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     backup = Backup(
         config.backup,
         backups,
+        log.sender(BACKUP),
         disk=world.disk,
         blocking=world.blocking,
         open_target=world.open_target,

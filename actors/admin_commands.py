@@ -96,7 +96,7 @@ class AdminCommands:
             AdminCommand(
                 "backup",
                 (),
-                "copy to the cold store what is sealed",
+                "seal the log, and copy it to the cold store",
                 self.back_up,
                 changes=True,
                 deadline_seconds=WORK_SECONDS,

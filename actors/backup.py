@@ -24,7 +24,8 @@ from attrs import Attribute, asdict, define, field, frozen
 from attrs.validators import and_, ge, le
 from msgspec.structs import replace
 
-from actors.mailbox import Call, Mailbox, NotDone, OutcomeUnknown
+from actors.handoff import LogItem, SealCall
+from actors.mailbox import Call, Mailbox, NotDone, OutcomeUnknown, Sender
 from actors.reqlog_writer import LogState
 from actors.restarts import Backoff
 from actors.world import Blocking, Clock
@@ -40,6 +41,8 @@ from persistence.storage import Disk
 # The writer tells nobody that it has sealed a segment; a look costs nothing.
 LOOK_SECONDS: Final = 1.0
 CALLS: Final = 16
+# The writer may just be making room for the next segment; without an answer, what is sealed already is copied.
+SEAL_SECONDS: Final = 30.0
 BACKOFF: Final = Backoff(first_seconds=1.0, cap_seconds=300.0, jitter=0.0)
 
 _log = structlog.get_logger("backup")
@@ -76,7 +79,7 @@ class Copied:
 
 
 class RunBackup(Call[None, Copied]):
-    """'Copy now': settled when all there was is copied."""
+    """'Seal, and copy now': settled when all there was is copied."""
 
     __slots__ = ()
 
@@ -174,6 +177,7 @@ class Backup:
         self,
         config: BackupConfig,
         mailbox: Mailbox[RunBackup],
+        log: Sender[LogItem],
         *,
         disk: Disk,
         blocking: Blocking,
@@ -185,6 +189,7 @@ class Backup:
     ) -> None:
         self._config = config
         self._mailbox = mailbox
+        self._log = log
         self._disk = disk
         self._blocking = blocking
         self._open_target = open_target
@@ -207,6 +212,8 @@ class Backup:
             calls: list[RunBackup] = []
             with trio.move_on_after(LOOK_SECONDS):
                 calls = await self._mailbox.receive_some(CALLS)
+            if calls:
+                await self._seal()
             segment, now = self._open_segment(), trio.current_time()
             if calls or rhythm.is_due(segment, now):
                 full = bool(calls) or now >= rhythm.full_at
@@ -224,6 +231,16 @@ class Backup:
                     self._rejoice(copied)
                     for call in calls:
                         call.settle(copied)
+
+    async def _seal(self) -> None:
+        """Have everything up to now sealed: an operator who asks for a copy means that."""
+        seal = SealCall(None)
+        try:
+            with trio.fail_after(SEAL_SECONDS):
+                await self._log.send(seal, timeout_seconds=SEAL_SECONDS)
+                await seal.wait()
+        except (NotDone, trio.TooSlowError) as error:
+            _log.warning("what is open is not sealed, so it is not copied yet", reason=str(error))
 
     def _open_segment(self) -> int:
         view = self._log_state.view()
