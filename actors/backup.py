@@ -240,7 +240,7 @@ class Backup:
                 await self._log.send(seal, timeout_seconds=SEAL_SECONDS)
                 await seal.wait()
         except (NotDone, trio.TooSlowError) as error:
-            _log.warning("what is open is not sealed, so it is not copied yet", reason=str(error))
+            _log.warning("what is open is not sealed, so it is not copied yet", reason=str(error) or "no answer")
 
     def _open_segment(self) -> int:
         view = self._log_state.view()

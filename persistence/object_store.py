@@ -23,7 +23,7 @@ from persistence.exits import Unreadable
 from persistence.storage import RealDisk
 
 if TYPE_CHECKING:  # obstore has these for type checkers only
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import RetryConfig
 
 SCHEMES: Final = ("file", "s3", "gs")
 
@@ -31,8 +31,8 @@ SCHEMES: Final = ("file", "s3", "gs")
 PART_BYTES: Final = 5 * 1024 * 1024
 PARTS_AT_ONCE: Final = 2
 
-# One request to a bucket, and how long it is tried again before its failure is ours to handle.
-_CLIENT: "Final[ClientConfig]" = {"connect_timeout": "5s", "timeout": "30s"}
+# How long a request to a bucket, which itself has 30 s, is tried again before its failure is ours to handle. (Options
+# for the client would replace those of the environment, so there are none.)
 _RETRY: "Final[RetryConfig]" = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
 
 
@@ -86,7 +86,7 @@ def check_target(url: str) -> None:
         raise BadTarget(f"{url!r} is no backup target: it begins with none of file://, s3:// and gs://")
     if parts.query or parts.fragment or not url.isprintable():
         raise BadTarget(f"{url!r} is no backup target: it ends behind the path")
-    if parts.scheme == "file" and (parts.netloc or not parts.path.strip("/")):
+    if parts.scheme == "file" and not re.fullmatch(r"file:///+[^/].*", url):
         raise BadTarget(f"{url!r} is no backup target: a folder is file:/// and its absolute path")
     if parts.scheme != "file" and not re.fullmatch(r"[A-Za-z0-9._-]+", parts.netloc):
         raise BadTarget(f"{url!r} is no backup target: there is no bucket in it")
@@ -98,7 +98,7 @@ def open_target(url: str) -> ObjectStore:
     if url.startswith("file:"):
         return FolderStore(url)
     try:
-        return BucketStore(url, from_url(url, client_options=_CLIENT, retry_config=_RETRY))
+        return BucketStore(url, from_url(url, retry_config=_RETRY))
     except (BaseError, ValueError, OSError) as error:
         raise TargetFailed(f"{url}: {_first_line(error)}") from error
 
