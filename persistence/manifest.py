@@ -22,7 +22,7 @@ FORMAT: Final = 1
 FOLDER: Final = "manifests"
 
 _MAGIC: Final = b"tallystick-backup"
-_HEAD: Final = re.compile(rb"tallystick-backup (\d{1,9}) ([0-9a-f]{64})\n")
+_HEAD: Final = re.compile(rb"(tallystick-backup (\d{1,9})) ([0-9a-f]{64})\n")
 _NAME: Final = re.compile(r"([0-9a-f]{32})-(\d{10})\.json")
 _DIGEST_BYTES: Final = 32
 
@@ -102,9 +102,10 @@ def digest(data: bytes) -> str:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """One line with the digest of what follows, then JSON."""
+    """A first line with the format, and the digest of it and of what follows; then a line of JSON."""
+    first = b"%s %d" % (_MAGIC, FORMAT)
     body = msgspec.json.encode(manifest) + b"\n"
-    return b"%s %d %s\n%s" % (_MAGIC, FORMAT, digest(body).encode("ascii"), body)
+    return b"%s %s\n%s" % (first, digest(first + b"\n" + body).encode("ascii"), body)
 
 
 def decode(data: bytes, url: str, name: str) -> Manifest:
@@ -113,10 +114,10 @@ def decode(data: bytes, url: str, name: str) -> Manifest:
     if head is None:
         raise BadBackup(url, name, "it does not begin as a manifest does")
     body = data[head.end() :]
-    if digest(body).encode("ascii") != head[2]:
+    if digest(head[1] + b"\n" + body).encode("ascii") != head[3]:
         raise BadBackup(url, name, "it is not what was written: its digest is another")
-    if int(head[1]) > FORMAT:
-        raise NewerFormat(f"{url}, object {name} has format {int(head[1])}, this program knows up to {FORMAT}")
+    if int(head[2]) > FORMAT:
+        raise NewerFormat(f"{url}, object {name} has format {int(head[2])}, this program knows up to {FORMAT}")
     try:
         manifest = msgspec.json.decode(body, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
