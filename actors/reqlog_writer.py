@@ -23,7 +23,7 @@ import trio
 from attrs import Factory, field, frozen
 from attrs.validators import ge, gt
 
-from actors.handoff import Barrier, CheckCall, Checked, Handoff, LogItem
+from actors.handoff import Barrier, CheckCall, Checked, Handoff, LogItem, SealCall
 from actors.mailbox import Busy, Mailbox, OutcomeUnknown
 from actors.world import Blocking, Clock, Entropy
 from book.engine import ENGINE_VERSION
@@ -230,7 +230,7 @@ class _Pen:
         group_bytes = 0
         try:
             for item in items:
-                if isinstance(item, Barrier | CheckCall):
+                if isinstance(item, Barrier | CheckCall | SealCall):
                     await self._commit(group)
                     group, group_bytes = [], 0
                     await self._answer(item)
@@ -250,10 +250,12 @@ class _Pen:
             _settle_all(_handoffs(items), Busy("the log's writer failed before this"))
             raise
 
-    async def _answer(self, item: Barrier | CheckCall) -> None:
+    async def _answer(self, item: Barrier | CheckCall | SealCall) -> None:
         if isinstance(item, Barrier):
             self._incarnation = item.request
             item.settle(self._reqlog.position)
+        elif isinstance(item, SealCall):
+            item.settle(self._reqlog.segment_has_records and await self._try_roll(self._clock.wall_ns()))
         else:
             item.settle(await self._log_check())
 

@@ -5,6 +5,7 @@ import os
 import resource
 import secrets
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,12 +22,15 @@ from actors.world import RealClock, RealNetwork, Threads
 from persistence import crash_points
 from persistence.crash_points import CrashingDisk, CrashPoints
 from persistence.exits import Exit
+from persistence.object_store import open_target
 from persistence.recovery import Progress
 from persistence.storage import RealDisk, lock
 from tallystick.operators import exit_code, for_operators
 
 # A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
 SWITCH_SECONDS: Final = 0.0002
+# Of every millisecond or so that copying to the backup computes, it sleeps as long: matching comes first.
+BREATH_SECONDS: Final = 0.001
 BLOCKING_THREADS: Final = 8
 # The log tells everybody's orders and balances: it is for the exchange's user, and for its group to read.
 UMASK: Final = 0o027
@@ -79,6 +83,12 @@ def _cancellable(progress: Callable[[str], Progress], what: str) -> Progress:
     return step
 
 
+def _breathe() -> None:
+    """The pace of long work in a thread: let the others run, and end when a stop says so."""
+    trio.from_thread.check_cancelled()
+    time.sleep(BREATH_SECONDS)
+
+
 def _disk(data_folder: str) -> RealDisk:
     """The data folder; only for a test that has armed a crash point, one that ends this process there."""
     armed = os.environ.get(crash_points.ENVIRONMENT)
@@ -105,9 +115,10 @@ def run(
 
     try:
         with lock(data_folder):
+            disk = _disk(data_folder)
             world = supervisor.World(
                 clock=RealClock(),
-                disk=_disk(data_folder),
+                disk=disk,
                 network=RealNetwork(),
                 blocking=Threads(BLOCKING_THREADS),
                 random=Random(secrets.randbits(128)),  # noqa: S311 - jitter and the demo market
@@ -116,6 +127,8 @@ def run(
                 uid=os.getuid(),
                 progress=partial(_cancellable, progress),
                 snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
+                open_target=open_target,
+                pace=_breathe,
             )
             trio.run(supervisor.serve, config, world, serving)
     except Exception as error:  # noqa: BLE001 - the last place: every error becomes one line and an exit code
