@@ -185,7 +185,11 @@ class ReqlogWriter:
     async def _give_up(self) -> None:
         """Tell everyone who still waits that it was not written; nobody hands on any more."""
         while items := await self._mailbox.receive_some(FRAME_HANDOFFS):
-            _settle_all(_handoffs(items), Busy("the exchange stops, and the log has no room"))
+            error = Busy("the exchange stops, and the log has no room")
+            _settle_all(_handoffs(items), error)
+            for item in items:
+                if not isinstance(item, Handoff):
+                    item.fail(error)
         _log.warning("stopping without room for the log: what was not answered was not written")
 
 
