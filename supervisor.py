@@ -5,6 +5,7 @@
     │  ├─ reqlog-writer     owns the request log's files; group commit
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
     │  └─ snapshotter       has snapshots taken by another process, and prunes
+    ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
     ├─ gateway              the clients' TCP listener and sessions
@@ -26,6 +27,7 @@ from attrs import Factory, frozen
 
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.directory import Directory
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
@@ -40,7 +42,7 @@ from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snap
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
-from persistence.pruning import IsCopied, always_copied
+from persistence.object_store import ObjectStore, Pace
 from persistence.recovery import Progress
 from persistence.storage import Disk
 
@@ -59,6 +61,7 @@ class Config:
     gateway: GatewayConfig
     admin: AdminConfig
     metrics: MetricsConfig = Factory(MetricsConfig)
+    backup: BackupConfig = Factory(BackupConfig)
     market_maker: MarketMakerConfig | None = None
 
 
@@ -76,7 +79,8 @@ class World:
     uid: int
     progress: Callable[[str], Progress]
     snapshot_process: SnapshotProcess
-    is_copied: IsCopied = always_copied
+    open_target: Callable[[str], ObjectStore]
+    pace: Pace
     engine: Callable[[], Engine] = Engine
 
 
@@ -96,7 +100,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, SNAPSHOTTER, ADMIN, GATEWAY, MARKET_MAKER = range(6)
+REQLOG_WRITER, MATCHING, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(7)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -106,6 +110,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
     snapshots: Mailbox[SnapshotCall] = Mailbox("snapshotter", 32, rank=SNAPSHOTTER)
     directory, log_state, snapshot_state, sessions = Directory(), LogState(), SnapshotState(), Sessions()
+    backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
+    backup_state = BackupState(config.backup.target, world.clock, log_state)
 
     writer = ReqlogWriter(
         config.writer,
@@ -140,7 +146,19 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         clock=world.clock,
         state=snapshot_state,
         log_state=log_state,
-        is_copied=world.is_copied,
+        is_copied=backup_state.is_copied,
+    )
+    backup = Backup(
+        config.backup,
+        backups,
+        log.sender(BACKUP),
+        disk=world.disk,
+        blocking=world.blocking,
+        open_target=world.open_target,
+        pace=world.pace,
+        clock=world.clock,
+        state=backup_state,
+        log_state=log_state,
     )
     collector = ExchangeCollector(
         version=VERSION,
@@ -150,6 +168,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         log_state=log_state,
         snapshot_state=snapshot_state,
         wall_ns=world.clock.wall_ns,
+        backup_state=backup_state,
     )
     commands = AdminCommands(
         tree=lambda: root,
@@ -158,6 +177,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         log_state=log_state,
         snapshots=snapshots.sender(ADMIN),
         snapshot_state=snapshot_state,
+        backup=backups.sender(ADMIN),
+        backup_state=backup_state,
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
@@ -186,8 +207,11 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )
-    children = [
-        engine.child(),
+    children = [engine.child()]
+    if config.backup.target:
+        # A request to the target ends when its time is out, and not before.
+        children.append(Child("backup", backup.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))
+    children += [
         Child("metrics", metrics.run, limit=NEVER_ESCALATES),
         Child("admin", admin.run),
         Child("gateway", gateway.run, stop_timeout_seconds=config.gateway.drain_seconds + 5),

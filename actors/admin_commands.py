@@ -13,6 +13,7 @@ from attrs import asdict
 
 from actors.account_commands import AccountCommands
 from actors.admin_command import WORK_SECONDS, AdminCommand, BadCall
+from actors.backup import BackupState, RunBackup
 from actors.engine_line import ROOM_SECONDS, EngineLine
 from actors.gateway import Sessions
 from actors.mailbox import Sender
@@ -56,6 +57,8 @@ class AdminCommands:
         log_state: LogState,
         snapshots: Sender[SnapshotCall],
         snapshot_state: SnapshotState,
+        backup: Sender[RunBackup],
+        backup_state: BackupState,
         entropy: Entropy,
         version: str,
         test_money: bool,
@@ -68,6 +71,8 @@ class AdminCommands:
         self._log_state = log_state
         self._snapshots = snapshots
         self._snapshot_state = snapshot_state
+        self._backup = backup
+        self._backup_state = backup_state
         self._version = version
 
     def table(self) -> dict[str, AdminCommand]:
@@ -88,7 +93,15 @@ class AdminCommands:
                 changes=True,
                 deadline_seconds=WORK_SECONDS,
             ),
-            AdminCommand("info", (), "version, engine, log and sessions at a glance", self.info),
+            AdminCommand(
+                "backup",
+                (),
+                "seal the log, and copy it to the cold store",
+                self.back_up,
+                changes=True,
+                deadline_seconds=WORK_SECONDS,
+            ),
+            AdminCommand("info", (), "version, engine, log, copies and sessions at a glance", self.info),
             AdminCommand("shutdown", (), "stop the exchange in order", self.shutdown, changes=True, wants_yes=True),
             AdminCommand("help", (), "this list", self.help),
         )
@@ -140,6 +153,14 @@ class AdminCommands:
             "last_failure": state.last_failure,
         }
 
+    async def back_up(self) -> object:
+        """Copy now, and what that was."""
+        if not self._backup_state.target:
+            raise BadCall("no backup is wanted: the configuration has no backup.target")
+        call = RunBackup(None)
+        await self._backup.send(call, timeout_seconds=ROOM_SECONDS)
+        return asdict(await call.wait())
+
     async def info(self) -> object:
         """The exchange at a glance."""
         view = await self._engine.ask(Directory(), DirectoryView)
@@ -149,6 +170,7 @@ class AdminCommands:
             "markets": Counter(MARKET_STATES[status.state] for status in view.markets),
             "log": self._log(),
             "snapshot": self._newest_snapshot(),
+            "backup": {} if (backup := self._backup_state.view()) is None else asdict(backup),
             "sessions": len(self._sessions.list()),
         }
 

@@ -42,4 +42,13 @@ class CheckCall(Call[None, Checked | None]):
     __slots__ = ()
 
 
-LogItem = Barrier | Handoff | CheckCall
+class SealCall(Call[None, bool]):
+    """'Seal the open segment': so that a copy may have it. False where it has no records, or there is no room to go on.
+
+    Everything that was handed on before is in it, on disk.
+    """
+
+    __slots__ = ()
+
+
+LogItem = Barrier | Handoff | CheckCall | SealCall

@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -47,6 +47,16 @@ _MAX_FOOTER_BYTES: Final = 16 * 1024 * 1024
 Throttle = Callable[[int], None]
 
 _log = structlog.get_logger("snapshot")
+
+
+class Files(Protocol):
+    """Where a snapshot is read from: a disk, or what was fetched from elsewhere."""
+
+    def size(self, path: str, /) -> int:
+        """As `Disk.size`."""
+
+    def read(self, path: str, offset: int = 0, length: int | None = None, /) -> bytes:
+        """As `Disk.read`."""
 
 
 class BadSnapshot(ValueError):  # noqa: N818 - names what it is
@@ -255,7 +265,7 @@ def _must_be_named(file: SnapshotFile, footer: Footer) -> None:
         raise BadSnapshot(file.path, 0, f"it is {path_of_snapshot(footer.seq)} under another name")
 
 
-def read(disk: Disk, path: str) -> Snapshot:
+def read(disk: Files, path: str) -> Snapshot:
     """The snapshot at `path`, whatever that is called. Raises BadSnapshot, Unreadable or NewerFormat."""
     footer, end, state_bytes = _read_end(disk, path)
     parts: list[bytes] = []
@@ -279,7 +289,7 @@ def read(disk: Disk, path: str) -> Snapshot:
     return Snapshot(state=state, **asdict(footer))
 
 
-def _read_end(disk: Disk, path: str) -> tuple[Footer, int, int]:
+def _read_end(disk: Files, path: str) -> tuple[Footer, int, int]:
     """The footer, proven; the offset where it begins; and how many bytes of state there are."""
     size = disk.size(path)
     header = disk.read(path, 0, _HEADER.size)

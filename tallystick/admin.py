@@ -19,7 +19,10 @@ from persistence.exits import Exit
 DEFAULT_SOCKET: Final = Path("demo-data/admin.sock")
 # A little more than the exchange allows a command, so that its own words arrive.
 TIMEOUT_SECONDS: Final = COMMAND_SECONDS + 5
-WORK_TIMEOUT_SECONDS: Final[dict[str, float]] = {"snapshot": WORK_SECONDS + 5}
+WORK_TIMEOUT_SECONDS: Final[dict[str, float]] = {
+    "snapshot": WORK_SECONDS + 5,
+    "backup": WORK_SECONDS + 5,
+}
 
 
 def admin(

@@ -10,6 +10,7 @@ import supervisor
 from persistence.exits import Exit
 from tallystick import running, terminal
 from tallystick.admin import admin
+from tallystick.backup import backup
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.log import log
@@ -26,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(log, name="log")
+app.add_typer(backup, name="backup")
 app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)

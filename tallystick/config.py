@@ -16,6 +16,7 @@ from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError, tra
 from cattrs.v import format_exception
 
 from actors.admin import AdminConfig
+from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
 from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, key_of, market_of
@@ -66,6 +67,7 @@ class File:
     writer: WriterConfig = Factory(WriterConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
     metrics: MetricsConfig = Factory(MetricsConfig)
+    backup: BackupConfig = Factory(BackupConfig)
     assets: tuple[AssetWords, ...] = ()
     markets: tuple[MarketWords, ...] = ()
     accounts: tuple[AccountWords, ...] = ()
@@ -102,6 +104,7 @@ def load(path: Path) -> Settings:
             gateway=file.gateway,
             admin=file.admin,
             metrics=file.metrics,
+            backup=file.backup,
         ),
     )
 

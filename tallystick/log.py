@@ -1,9 +1,8 @@
 """`tallystick log`: offline work on a data folder's request log. Only `truncate` changes anything."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
@@ -15,7 +14,7 @@ from persistence.exits import Exit, Stop
 from persistence.offline import CannotCutError
 from persistence.storage import RealDisk, lock
 from tallystick.running import die
-from tallystick.terminal import progress
+from tallystick.terminal import moment, progress
 
 T = TypeVar("T")
 
@@ -23,8 +22,6 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's data
 Json = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
 
 log = typer.Typer(help="Work offline on a data folder's request log.", no_args_is_help=True)
-
-_BILLION: Final = 1_000_000_000
 
 
 @log.command()
@@ -39,7 +36,7 @@ def verify(folder: Folder, *, json: Json = False) -> None:
     else:
         typer.echo(
             f"{verdict.records} records in {verdict.frames} frames and {verdict.segments} segments, "
-            f"{verdict.checks} checks; the last is number {verdict.last_seq} of {_moment(verdict.last_time_ns)}; "
+            f"{verdict.checks} checks; the last is number {verdict.last_seq} of {moment(verdict.last_time_ns)}; "
             + ("stopped in order" if verdict.stopped_in_order else "not stopped in order")
         )
         if verdict.first_seq > 1:
@@ -94,7 +91,7 @@ def stat(folder: Folder, *, json: Json = False) -> None:
         for name, many in counter.most_common():
             counts.add_row(f"{title} {name}", str(many))
     console.print(counts)
-    console.print(f"from {_moment(total.first_time_ns)} to {_moment(total.last_time_ns)}, {total.bytes} bytes")
+    console.print(f"from {moment(total.first_time_ns)} to {moment(total.last_time_ns)}, {total.bytes} bytes")
 
 
 @log.command()
@@ -184,7 +181,3 @@ def _guarded(work: Callable[[], T]) -> T:
     except CannotCutError as error:
         typer.echo(f"tallystick: {error}", err=True)
         raise typer.Exit(Exit.USAGE) from None
-
-
-def _moment(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns / _BILLION, UTC).isoformat(timespec="milliseconds")

@@ -213,6 +213,8 @@ async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: N
         log_state=nothing,
         snapshots=nothing,
         snapshot_state=nothing,
+        backup=nothing,
+        backup_state=nothing,
         version="0",
         entropy=nothing,
         test_money=False,

@@ -53,6 +53,8 @@ def test_the_page_has_every_admin_command_and_no_other() -> None:
         log_state=nothing,
         snapshots=nothing,
         snapshot_state=nothing,
+        backup=nothing,
+        backup_state=nothing,
         entropy=nothing,
         version=supervisor.VERSION,
         test_money=False,
