@@ -1,6 +1,6 @@
 """An order, the trader it belongs to, and the price level it queues in."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from book.accounts import AccountState
 from book.events import OrderView
@@ -9,6 +9,9 @@ from book.ledger import Balance
 from book.rates import fee
 from book.terms import GTC, GTD, MAX_INT, NEW
 
+if TYPE_CHECKING:
+    from book.live_market import LiveMarket
+
 # A compiled module looks up a class of an interpreted one by name each time, unless it is a constant of its own.
 _OrderView: Final = OrderView
 
@@ -16,12 +19,20 @@ _OrderView: Final = OrderView
 class Trader:
     """One account in one market: what its orders there are paid from and which of them are open."""
 
-    __slots__ = ("account", "base", "maker_rate", "open_orders", "quote", "symbol", "taker_rate")
+    __slots__ = ("account", "base", "maker_rate", "market", "open_orders", "quote", "symbol", "taker_rate")
 
     def __init__(  # noqa: PLR0917 -- once per account and market, in one place
-        self, account: AccountState, symbol: str, base: Balance, quote: Balance, maker_rate: int, taker_rate: int
+        self,
+        account: AccountState,
+        market: "LiveMarket",
+        symbol: str,
+        base: Balance,
+        quote: Balance,
+        maker_rate: int,
+        taker_rate: int,
     ) -> None:
         self.account = account
+        self.market = market
         self.symbol = symbol
         self.base = base
         self.quote = quote

@@ -7,14 +7,15 @@ import pytest
 
 from book.accounts import AccountState
 from book.definitions import Account
-from book.ledger import Balance
 from book.order_book import SPARE, BookSide, OrderBook
 from book.orders import Order, PriceLevel, Trader
 from book.terms import BUY, GTC, LIMIT, SELL
 from tests.counts import count, seeds
+from tests.exchange import SYMBOL, Exchange
 
-TRADER = Trader(AccountState(Account(1, "alice")), "BTC-USDT", Balance(), Balance(), 0, 0)
-OTHER = Trader(AccountState(Account(2, "bob")), "BTC-USDT", Balance(), Balance(), 0, 0)
+MARKETS = Exchange().engine.state.markets
+TRADER = MARKETS[SYMBOL].trader(AccountState(Account(1, "alice")))
+OTHER = MARKETS[SYMBOL].trader(AccountState(Account(2, "bob")))
 
 
 def order(order_id: int, price: int = 100, quantity: int = 10, side: int = BUY, trader: Trader = TRADER) -> Order:
@@ -79,7 +80,7 @@ def test_ahead_of_counts_what_stands_before_a_traders_first_order() -> None:
         level.append(each)
     assert level.ahead_of(OTHER) == 7
     assert level.ahead_of(TRADER) == 0
-    assert level.ahead_of(Trader(TRADER.account, "ETH-USDT", Balance(), Balance(), 0, 0)) == 27
+    assert level.ahead_of(Exchange().engine.state.markets[SYMBOL].trader(TRADER.account)) == 27
 
 
 def test_a_level_counts_what_is_shown_and_what_is_hidden_apart() -> None:
