@@ -107,6 +107,10 @@ class LogState:
         )
 
 
+class _NoRoomAtStopError(Exception):
+    """A stop came while the open segment was full and the disk had no room for the next: the rest is given up."""
+
+
 class ReqlogWriter:
     """Turns handoffs into frames and frames into released answers."""
 
@@ -139,12 +143,15 @@ class ReqlogWriter:
         """
         reqlog = await self._blocking(self._open)
         self._state.reqlog = reqlog
-        pen = _Pen(self._config, reqlog, self._blocking, self._clock, self._state)
+        pen = _Pen(self._config, reqlog, blocking=self._blocking, clock=self._clock, state=self._state, stop=stop)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._interrupt_at, stop)
             nursery.start_soon(pen.keep_prepared)
             task_status.started()
-            await self._write(pen, stop)
+            try:
+                await self._write(pen, stop)
+            except _NoRoomAtStopError:
+                await self._give_up()
             nursery.cancel_scope.cancel()
         await pen.close()
 
@@ -175,16 +182,36 @@ class ReqlogWriter:
             elif stop.is_set():
                 return
 
+    async def _give_up(self) -> None:
+        """Tell everyone who still waits that it was not written; nobody hands on any more."""
+        while items := await self._mailbox.receive_some(FRAME_HANDOFFS):
+            error = Busy("the exchange stops, and the log has no room")
+            _settle_all(_handoffs(items), error)
+            for item in items:
+                if not isinstance(item, Handoff):
+                    item.fail(error)
+        _log.warning("stopping without room for the log: what was not answered was not written")
+
 
 class _Pen:
     """One incarnation of the writer: the open log, and whom it listens to."""
 
-    def __init__(self, config: WriterConfig, reqlog: Reqlog, blocking: Blocking, clock: Clock, state: LogState) -> None:
+    def __init__(
+        self,
+        config: WriterConfig,
+        reqlog: Reqlog,
+        *,
+        blocking: Blocking,
+        clock: Clock,
+        state: LogState,
+        stop: trio.Event,
+    ) -> None:
         self._config = config
         self._reqlog = reqlog
         self._blocking = blocking
         self._clock = clock
         self._state = state
+        self._stop = stop
         self._incarnation = 0
         self._check: bytes | None = None
         self._frames_since_check = self._records_since_check = 0
@@ -224,9 +251,7 @@ class _Pen:
         except BaseException:
             # Whether the group in hand was written is not known; what stands behind it was certainly not.
             _settle_all(group, OutcomeUnknown("the log's writer failed while this was being written"))
-            _settle_all(
-                [item for item in items if isinstance(item, Handoff)], Busy("the log's writer failed before this")
-            )
+            _settle_all(_handoffs(items), Busy("the log's writer failed before this"))
             raise
 
     async def _answer(self, item: Barrier | CheckCall | SealCall) -> None:
@@ -318,9 +343,15 @@ class _Pen:
             await self._try_roll(time_ns)
 
     async def _roll(self, time_ns: int) -> None:
-        """Go on in the next segment, as this one is full. Without room for one it waits: back-pressure, not loss."""
-        while not await self._try_roll(time_ns):  # noqa: ASYNC110 - nobody tells when a disk has room
-            await trio.sleep(ROOM_RETRY_SECONDS)
+        """Go on in the next segment, as this one is full. Without room for one it waits: back-pressure, not loss.
+
+        Raises _NoRoomAtStopError when told to stop meanwhile.
+        """
+        while not await self._try_roll(time_ns):
+            if self._stop.is_set():
+                raise _NoRoomAtStopError
+            with trio.move_on_after(ROOM_RETRY_SECONDS):  # nobody tells when a disk has room
+                await self._stop.wait()
 
     async def _try_roll(self, time_ns: int) -> bool:
         """Seal the segment and go on in the next; False, and nothing changed, while the disk has no room for one."""
@@ -369,6 +400,10 @@ class _Pen:
 
     def _segment_age_seconds(self) -> float:
         return (self._clock.wall_ns() - self._reqlog.segment_created_ns) / 1e9
+
+
+def _handoffs(items: Sequence[LogItem]) -> list[Handoff]:
+    return [item for item in items if isinstance(item, Handoff)]
 
 
 def _settle_all(handoffs: Sequence[Handoff], error: Busy | OutcomeUnknown) -> None:

@@ -3,10 +3,11 @@
 Theory of operation
 -------------------
 What a crash leaves behind is decided by the steps that change the disk, so these are the places worth dying at. They
-all go through the injected disk; hence the points are not strewn over the program, but are in a disk of their own that
-stands in for the real one when a point is armed, and is not there otherwise. It tells by the operation, the file and
-the bytes which step of the program it is asked for; a step that `STEPS` does not name is an error, so that a new
-durable step cannot go untested: the test that kills at each point takes them from here.
+all go through the injected disk, or the injected target of backups; hence the points are not strewn over the program,
+but are in a disk and a target of their own that stand in for the real ones when a point is armed, and are not there
+otherwise. They tell by the operation, the file and the bytes which step of the program they are asked for; a step that
+`STEPS` does not name is an error, so that a new durable step cannot go untested: the test that kills at each point
+takes them from here.
 
 A point is "before STEP" or "after STEP", and is armed as `TALLYSTICK_CRASH_AT="after sync frame"`, or with the number
 of the time that counts: `"after sync frame:3"`. Then the process kills itself as `kill -9` would.
@@ -19,8 +20,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Self
 
-from persistence import codec
+from persistence import codec, manifest, snapshot
 from persistence.codec import SealRecord, ShutdownRecord
+from persistence.object_store import ObjectStore, Pace, no_pace
 from persistence.recovery import PREALLOCATED
 from persistence.segments import FOLDER, IDENTITY
 from persistence.storage import Die, RealDisk, WritableFile
@@ -58,6 +60,19 @@ STEPS: Final = (
     "take back successor",
     "sync recovered names",
     "sync recovered segment",
+    "remove unfinished snapshot",
+    "sync removal of unfinished snapshot",
+    "begin snapshot",
+    "write snapshot",
+    "sync snapshot",
+    "name snapshot",
+    "sync name of snapshot",
+    "remove snapshot",
+    "sync removal of snapshot",
+    "put copy",
+    "put manifest",
+    "remove segment",
+    "sync removal of segment",
 )
 
 SIDES: Final = ("before", "after")
@@ -68,12 +83,19 @@ _FILES: Final = {
     re.escape(PREALLOCATED): "room",
     rf"{FOLDER}/\d{{20}}\.log": "segment",
     rf"{FOLDER}/.*\.torn(\.\d+)?": "torn frame's bytes",
+    rf"{snapshot.FOLDER}/\d{{20}}\.snap": "snapshot",
 }
 
 
 def kill_this_process() -> None:
     """End as `kill -9` does: nothing of this process runs afterwards."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_with_parent() -> None:
+    """The same for a process that works for another one: both end, as if the step had been the other's."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    kill_this_process()
 
 
 class CrashPoints:
@@ -92,10 +114,10 @@ class CrashPoints:
         """Every point that was passed so far."""
 
     @classmethod
-    def armed_by(cls, words: str) -> Self:
+    def armed_by(cls, words: str, *, kill: Callable[[], None] = kill_this_process) -> Self:
         """As the environment variable says it. Raises ValueError."""
         point, _, time = words.partition(":")
-        return cls(point, int(time or 1))
+        return cls(point, int(time or 1), kill=kill)
 
     @contextmanager
     def around(self, step: str) -> Iterator[None]:
@@ -120,8 +142,8 @@ class CrashingDisk(RealDisk):
     def __init__(self, root: str, die: Die, points: CrashPoints) -> None:
         super().__init__(root, die)
         self._points = points
-        # What the next sync of a folder makes safe.
-        self._renamed: dict[str, str] = {}
+        # What the next sync of a folder is called.
+        self._next_sync: dict[str, str] = {}
 
     def make_folder(self, path: str) -> None:
         """The folder."""
@@ -130,11 +152,11 @@ class CrashingDisk(RealDisk):
 
     def open(self, path: str) -> WritableFile:
         """Opening changes nothing; what is written then does."""
-        return CrashingFile(super().open(path), self._points)
+        return CrashingFile(super().open(path), _file(path), self._points)
 
     def create_zeroed(self, path: str, size: int) -> None:
-        """The next segment's room."""
-        with self._points.around(f"fill {_file(path)}"):
+        """The next segment's room, or a file that is going to grow."""
+        with self._points.around(f"{'fill' if size else 'begin'} {_file(path)}"):
             super().create_zeroed(path, size)
 
     def write_unnamed(self, path: str, data: bytes) -> None:
@@ -150,37 +172,41 @@ class CrashingDisk(RealDisk):
     def rename(self, old: str, new: str) -> None:
         """A new name, or the old one given back."""
         what = _file(new)
-        self._renamed[new.rpartition("/")[0]] = what
         is_taken_back = what == "room" and _file(old) == "segment"
         with self._points.around("take back successor" if is_taken_back else f"name {what}"):
             super().rename(old, new)
+        self._next_sync[_folder(new)] = f"sync name of {what}"
 
     def remove(self, path: str) -> None:
         """A file that is not wanted any more."""
-        with self._points.around(f"remove {_file(path)}"):
+        what = f"unfinished {_file(path)}" if path.endswith(".tmp") else _file(path)
+        with self._points.around(f"remove {what}"):
             super().remove(path)
+        self._next_sync[_folder(path)] = f"sync removal of {what}"
 
     def sync_folder(self, folder: str) -> None:
         """The names since the last time."""
-        renamed = self._renamed.pop(folder, None)
-        with self._points.around("sync recovered names" if renamed is None else f"sync name of {renamed}"):
+        with self._points.around(self._next_sync.pop(folder, "sync recovered names")):
             super().sync_folder(folder)
 
 
 class CrashingFile:
     """A file of it. What is synced is what was written last."""
 
-    def __init__(self, file: WritableFile, points: CrashPoints) -> None:
+    def __init__(self, file: WritableFile, what: str, points: CrashPoints) -> None:
         self._file = file
+        self._what = what
         self._points = points
-        self._written = "recovered segment"
+        self._written = f"recovered {what}"
 
     def write_at(self, offset: int, data: bytes) -> None:
-        """A segment's header, a frame, or zeros over a torn one."""
-        if not any(data):
+        """A part of a snapshot, or of a segment: its header, a frame, or zeros over a torn one."""
+        if self._what == "segment" and not any(data):
             step, self._written = "zero torn frame", "zeroed frame"
         else:
-            self._written = "segment header" if offset == 0 else _frame(data)
+            self._written = "segment header" if self._what == "room" else self._what
+            if self._what == "segment":
+                self._written = _frame(data)
             step = f"write {self._written}"
         with self._points.around(step):
             self._file.write_at(offset, data)
@@ -193,6 +219,36 @@ class CrashingFile:
     def close(self) -> None:
         """Changes nothing."""
         self._file.close()
+
+
+class CrashingStore:
+    """A target of backups, with a point on either side of each object that is put there."""
+
+    def __init__(self, store: ObjectStore, points: CrashPoints) -> None:
+        self._store = store
+        self._points = points
+
+    @property
+    def url(self) -> str:
+        """The target's."""
+        return self._store.url
+
+    def put(self, name: str, data: bytes, *, pace: Pace = no_pace) -> None:
+        """A copy, or the manifest that says that it is one."""
+        with self._points.around("put manifest" if name.startswith(f"{manifest.FOLDER}/") else "put copy"):
+            self._store.put(name, data, pace=pace)
+
+    def get(self, name: str, *, pace: Pace = no_pace) -> bytes:
+        """Changes nothing."""
+        return self._store.get(name, pace=pace)
+
+    def list(self, folder: str) -> dict[str, int]:
+        """Changes nothing."""
+        return self._store.list(folder)
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _file(path: str) -> str:

@@ -325,12 +325,13 @@ def _read_end(disk: Files, path: str) -> tuple[Footer, int, int]:
 # Which one to start with ----------------------------------------------------------------------------------------------
 
 
-def good_snapshots(disk: Disk) -> Iterator[Snapshot]:
-    """The snapshots that can be read, newest first; the others are passed over with a warning.
+def good_snapshots(disk: Disk, *, oldest_first: bool = False) -> Iterator[Snapshot]:
+    """The snapshots that can be read, newest first unless told otherwise; the others are passed over with a warning.
 
     Raises Damaged where one that can be read does not belong to the log that is there; Unreadable or NewerFormat.
     """
-    for file in reversed(list_snapshots(disk)):
+    files = list_snapshots(disk)
+    for file in files if oldest_first else reversed(files):
         try:
             snapshot = read_snapshot(disk, file)
         except BadSnapshot as error:
@@ -342,7 +343,9 @@ def good_snapshots(disk: Disk) -> Iterator[Snapshot]:
 
 def pass_over(path: str, error: Exception) -> None:
     """Say that a snapshot is of no use."""
-    _log.warning("a snapshot is bad; an older one and a longer replay take its place", file=path, reason=str(error))
+    _log.warning(
+        "a snapshot is bad; another one and perhaps a longer replay take its place", file=path, reason=str(error)
+    )
 
 
 def must_belong(disk: Disk, footer: Footer) -> None:

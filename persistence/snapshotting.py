@@ -12,8 +12,6 @@ The process reads a log that is being written. It is told up to where that is du
 It takes no lock, and writes nothing but its own file.
 """
 
-from collections.abc import Callable
-
 from attrs import frozen
 
 from book.engine import ENGINE_VERSION, Engine
@@ -54,13 +52,13 @@ class Taken:
 # Beginning -----------------------------------------------------------------------------------------------------------
 
 
-def begin(disk: Disk, new_engine: Callable[[], Engine] = Engine) -> tuple[Engine, Footer | None]:
-    """An engine as the newest good snapshot says, and which that is; an empty one without any.
+def begin_engine(disk: Disk, *, oldest: bool = False) -> tuple[Engine, Footer | None]:
+    """An engine as the newest (or oldest) good snapshot says, and which that is; an empty one without any.
 
-    Raises Damaged, also where the log's beginning is gone and no snapshot stands for it; Unreadable or NewerFormat.
+    Raises Damaged, Unreadable or NewerFormat.
     """
-    for snapshot in good_snapshots(disk):
-        engine = new_engine()
+    for snapshot in good_snapshots(disk, oldest_first=oldest):
+        engine = Engine()
         try:
             for _ in engine.restore(snapshot.state):
                 pass
@@ -68,7 +66,7 @@ def begin(disk: Disk, new_engine: Callable[[], Engine] = Engine) -> tuple[Engine
             pass_over(snapshot.path, error)
             continue
         return engine, snapshot.footer
-    return new_engine(), None
+    return Engine(), None
 
 
 def segments_after(disk: Disk, footer: Footer | None) -> list[Segment]:
@@ -95,7 +93,7 @@ def take_snapshot(disk: Disk, until: Position, *, throttle: Throttle, progress: 
 
 def _snapshot_of(disk: Disk, until: Position, progress: Progress) -> tuple[Snapshot, int, int]:
     """The snapshot, how many records were replayed for it, and the number of the one it began with."""
-    engine, footer = begin(disk)
+    engine, footer = begin_engine(disk)
     began_with = 0 if footer is None else footer.seq
     replay = Replay(engine, after_seq=began_with)
     place = _replay_to(disk, until, replay, segments_after(disk, footer), progress)

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from book.engine import Engine
 from persistence import offline
 from persistence.exits import Exit, Stop
 from persistence.offline import CannotCutError
@@ -40,13 +39,21 @@ def verify(folder: Folder, *, json: Json = False) -> None:
             f"{verdict.checks} checks; the last is number {verdict.last_seq} of {moment(verdict.last_time_ns)}; "
             + ("stopped in order" if verdict.stopped_in_order else "not stopped in order")
         )
+        if verdict.first_seq > 1:
+            typer.echo(f"it begins with number {verdict.first_seq}: snapshots stand for what came before")
+        if verdict.snapshots:
+            typer.echo(f"{verdict.snapshots} snapshots, the newest of number {verdict.newest_snapshot_seq}")
         if verdict.torn_bytes:
             typer.echo(f"{verdict.torn_bytes} bytes of a torn last frame: the next start keeps them aside")
-    if verdict.damage is None:
+    for reason in verdict.bad_snapshots:
+        typer.echo(f"tallystick: a bad snapshot, which a start passes over: {reason}", err=True)
+    damage = verdict.damage
+    if damage is None:
+        if verdict.bad_snapshots:
+            raise typer.Exit(Exit.DATA_DAMAGED)
         if not json:
             typer.echo("clean")
         return
-    damage = verdict.damage
     typer.echo(f"tallystick: {damage.error}", err=True)
     typer.echo(f"tallystick: sound up to number {damage.sound_seq}; {_behind(damage)}", err=True)
     raise typer.Exit(Exit.DATA_DAMAGED)
@@ -99,6 +106,9 @@ def dump(
     """Print the log's records, one line of JSON each."""
 
     def show() -> None:
+        begins = offline.first_seq(_disk(folder))
+        if first < begins:
+            typer.echo(f"tallystick: the log begins with number {begins}; what came before is in snapshots", err=True)
         for entry in offline.dump(_disk(folder), first_seq=first, last_seq=last, account=account, key=key):
             typer.echo(msgspec.json.encode(entry.described()))
 
@@ -108,8 +118,13 @@ def dump(
 @log.command()
 def replay(folder: Folder, *, json: Json = False) -> None:
     """Replay the log into an engine, prove it, and print where it arrives."""
-    engine = Engine()
-    fold = _guarded(lambda: offline.replay(_disk(folder), engine, progress=progress("replaying")))
+    disk = _disk(folder)
+    engine, snapshot = _guarded(lambda: offline.begin_replay(disk))
+    if snapshot is not None:
+        typer.echo(
+            f"tallystick: the log's beginning is gone; this begins with the snapshot of {snapshot.seq}", err=True
+        )
+    fold = _guarded(lambda: offline.replay(disk, engine, begun_with=snapshot, progress=progress("replaying")))
     engine.check()
     result = {
         "seq": fold.last_seq,

@@ -20,9 +20,9 @@ import supervisor
 from actors.snapshot_process import RealSnapshotProcess
 from actors.world import RealClock, RealNetwork, Threads
 from persistence import crash_points
-from persistence.crash_points import CrashingDisk, CrashPoints
+from persistence.crash_points import CrashingDisk, CrashingStore, CrashPoints, kill_this_process, kill_with_parent
 from persistence.exits import Exit
-from persistence.object_store import open_target
+from persistence.object_store import ObjectStore, open_target
 from persistence.recovery import Progress
 from persistence.storage import RealDisk, lock
 from tallystick.operators import exit_code, for_operators
@@ -89,10 +89,23 @@ def _breathe() -> None:
     time.sleep(BREATH_SECONDS)
 
 
-def _disk(data_folder: str) -> RealDisk:
-    """The data folder; only for a test that has armed a crash point, one that ends this process there."""
-    armed = os.environ.get(crash_points.ENVIRONMENT)
-    return CrashingDisk(data_folder, die, CrashPoints.armed_by(armed)) if armed else RealDisk(data_folder, die)
+def _armed(kill: Callable[[], None] = kill_this_process) -> CrashPoints | None:
+    """Where a test has this process end; None in real life."""
+    words = os.environ.get(crash_points.ENVIRONMENT)
+    return CrashPoints.armed_by(words, kill=kill) if words else None
+
+
+def snapshot_disk(data_folder: str) -> RealDisk:
+    """The data folder, for the process that takes a snapshot of it."""
+    return _disk(data_folder, _armed(kill_with_parent))
+
+
+def _disk(data_folder: str, points: CrashPoints | None) -> RealDisk:
+    return RealDisk(data_folder, die) if points is None else CrashingDisk(data_folder, die, points)
+
+
+def _open_target(points: CrashPoints | None) -> Callable[[str], ObjectStore]:
+    return open_target if points is None else lambda url: CrashingStore(open_target(url), points)
 
 
 def run(
@@ -115,7 +128,8 @@ def run(
 
     try:
         with lock(data_folder):
-            disk = _disk(data_folder)
+            points = _armed()
+            disk = _disk(data_folder, points)
             world = supervisor.World(
                 clock=RealClock(),
                 disk=disk,
@@ -127,7 +141,7 @@ def run(
                 uid=os.getuid(),
                 progress=partial(_cancellable, progress),
                 snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
-                open_target=open_target,
+                open_target=_open_target(points),
                 pace=_breathe,
             )
             trio.run(supervisor.serve, config, world, serving)

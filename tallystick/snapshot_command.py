@@ -24,8 +24,7 @@ from persistence import snapshotting
 from persistence.exits import Exit, NoSpace, Stop
 from persistence.segments import Position
 from persistence.snapshot import BadSnapshot
-from persistence.storage import RealDisk
-from tallystick.running import die
+from tallystick.running import snapshot_disk
 
 BYTES_PER_SECOND: Final = 64 * 1024 * 1024
 NICENESS: Final = 19
@@ -46,7 +45,7 @@ def take_snapshot(
     _stay_behind(parent)
     until = Position(next_seq, bytes.fromhex(chain))
     try:
-        taken = snapshotting.take_snapshot(RealDisk(str(folder), die), until, throttle=_throttle(BYTES_PER_SECOND))
+        taken = snapshotting.take_snapshot(snapshot_disk(str(folder)), until, throttle=_throttle(BYTES_PER_SECOND))
     except Stop as error:
         _end(error.exit_code, error)
     except NoSpace as error:

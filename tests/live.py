@@ -83,6 +83,11 @@ class LiveExchange:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not ended by one of these."""
+        return self._process is not None
+
     def kill(self) -> None:
         """SIGKILL: nothing of it runs afterwards."""
         self._end(signal.SIGKILL)
@@ -151,7 +156,7 @@ _CONFIG = """
 folder = "{data}"
 
 [admin]
-socket = "{data}/admin.sock"
+socket = "{socket}"
 test_money = true
 
 [gateway]
@@ -214,12 +219,16 @@ public_key = "{key}"
 class ConfiguredExchange(LiveExchange):
     """A `tallystick run` with a configuration like the demo's, to which a test adds what it is about."""
 
-    def __init__(self, data: Path, sections: str = "") -> None:
-        """`sections` are further ones of the configuration, as TOML."""
+    def __init__(
+        self, data: Path, sections: str = "", *, beside: Path | None = None, program: Sequence[str] = TALLYSTICK
+    ) -> None:
+        """`sections` are further ones of the configuration, as TOML. It and the socket are in the folder `beside`."""
         super().__init__(data)
-        config = data.parent / f"{data.name}.toml"
-        config.write_text(_CONFIG.format(data=data, key="0f" * 32) + sections)
-        self._command = [*TALLYSTICK, "run", "--config", str(config)]
+        beside = data.parent if beside is None else beside
+        config = beside / "tallystick.toml"
+        self._socket = beside / "admin.sock"
+        config.write_text(_CONFIG.format(data=data, socket=self._socket, key="0f" * 32) + sections)
+        self._command = [*program, "run", "--config", str(config)]
         self._serving: queue.Queue[str | None] = queue.Queue()
 
     def start(self, **variables: str) -> Self:
@@ -230,7 +239,7 @@ class ConfiguredExchange(LiveExchange):
     def _wait(self, output: IO[str]) -> dict[str, Any] | None:
         del output
         client = self._serving.get()
-        return None if client is None else {"client": client, "admin": str(self.data / "admin.sock")}
+        return None if client is None else {"client": client, "admin": str(self._socket)}
 
     def _keep_errors(self, stream: IO[str]) -> None:
         for line in stream:
@@ -248,7 +257,7 @@ def live_exchange(data: Path, *options: str) -> Iterator[LiveExchange]:
     try:
         yield exchange
     finally:
-        if exchange._process is not None:
+        if exchange.runs:
             exchange.kill()
 
 
@@ -295,6 +304,10 @@ class LiveClient:
         reply = self.receive()
         assert reply["id"] == request_id, reply
         return reply
+
+    def wait_no_longer_than(self, seconds: float) -> None:
+        """Let `receive` raise TimeoutError after so long."""
+        self._socket.settimeout(seconds)
 
     def send_no_more(self) -> None:
         """The exchange answers what is under way and closes the connection."""
