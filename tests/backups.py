@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import msgspec
 from obstore.store import MemoryStore
@@ -35,7 +36,8 @@ def memory() -> BucketStore:
 class LoggedExchange:
     """An engine and the log that it can be rebuilt from, in small segments."""
 
-    def __init__(self, disk: SimulatedDisk | None = None) -> None:
+    def __init__(self, disk: Any = None) -> None:
+        """`disk` is a Disk; a simulated one if none is given."""
         self.disk = SimulatedDisk() if disk is None else disk
         self.engine = Engine()
         self.time_ns = NOW

@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 
 from persistence import codec
-from persistence.crash_points import POINTS, SIDES, STEPS, CrashingDisk, CrashPoints
+from persistence.crash_points import POINTS, SIDES, STEPS, CrashingDisk, CrashingStore, CrashPoints
+from persistence.offline import verify
+from persistence.pruning import always_copied, prune
 from persistence.recovery import PREALLOCATED
 from persistence.segments import Frame, LogReader, segments
+from persistence.snapshot import remove_temporaries, write_temporary
+from persistence.storage import RealDisk
+from tests.backups import LoggedExchange, memory
 from tests.logs import NOW, SMALL, append, open_log, order
+from tests.recorded import reopened
 from tests.simulation.disk import power_cut
 
 
@@ -38,8 +44,14 @@ def last_frame(disk: CrashingDisk) -> Frame:
     return [frame for part in segments(disk) for frame in reader.frames(part, disk.read(part.path))][-1]
 
 
-def live(disk: CrashingDisk) -> None:
-    """Whatever a log does on its disk in lives of every kind."""
+def live(folder: Path, points: CrashPoints) -> None:
+    """Whatever an exchange does on its disk in lives of every kind."""
+    live_with_log(disk_with(points, folder / "log"))
+    live_with_copies(disk_with(points, folder / "copies"), points)
+
+
+def live_with_log(disk: CrashingDisk) -> None:
+    """Ends in order and not, of a log without snapshots."""
     log = open_log(disk)
     append(log, [order(1)])
     log.append((), count=0, time_ns=NOW)
@@ -59,10 +71,25 @@ def live(disk: CrashingDisk) -> None:
     open_log(disk).prepare_next()
 
 
+def live_with_copies(disk: CrashingDisk, points: CrashPoints) -> None:
+    """Snapshots, backups, and what can go because of them."""
+    exchange = LoggedExchange(disk)
+    exchange.begin()
+    for _ in range(3):
+        exchange.trade()
+        exchange.seal()
+        exchange.trade()
+        snapshot = exchange.snapshot()
+    write_temporary(disk, snapshot)
+    remove_temporaries(disk)
+    exchange.back_up(CrashingStore(memory(), points))
+    prune(disk, keep=2, is_copied=always_copied)
+
+
 def test_every_point_is_passed_in_some_life_of_a_log(tmp_path: Path) -> None:
     """No step without its points, and no point without its step."""
     points = CrashPoints("after cut segment", 1_000)
-    live(disk_with(points, tmp_path))
+    live(tmp_path, points)
     assert points.passed == set(POINTS)
     assert len(POINTS) == len(SIDES) * len(STEPS)
 
@@ -71,11 +98,13 @@ def test_every_point_is_passed_in_some_life_of_a_log(tmp_path: Path) -> None:
 def test_a_log_killed_at_any_point_opens_again(point: str, tmp_path: Path) -> None:
     """Whatever the step was; and the log's own repair may be killed as well."""
     with pytest.raises(KilledError):
-        live(disk_with(CrashPoints(point, kill=kill), tmp_path))
-    unarmed = disk_with(CrashPoints("after cut segment", 1_000), tmp_path)
-    log = open_log(unarmed)
-    append(log, [order(0)])
-    log.close(time_ns=NOW)
+        live(tmp_path, CrashPoints(point, kill=kill))
+    for folder in sorted(tmp_path.iterdir()):
+        disk = RealDisk(str(folder), power_cut)
+        log = reopened(disk)
+        log.append((), count=0, time_ns=NOW)
+        log.close(time_ns=NOW)
+        assert verify(disk).damage is None
 
 
 def test_a_point_counts_to_its_time(tmp_path: Path) -> None:

@@ -26,9 +26,16 @@ from tests.simulation.disk import power_cut
 pytestmark = [pytest.mark.process, pytest.mark.timeout(count(600, 7200))]
 
 SEGMENT_BYTES = 16 * 1024
-SECTIONS = f"""
+# Copies are made when an operator asks for them.
+SECTIONS = """
 [writer.log]
-segment_bytes = {SEGMENT_BYTES}
+segment_bytes = {segment_bytes}
+
+[snapshots]
+keep = 2
+
+[backup]
+target = "file://{backup}"
 """
 
 # In the soak a step is reached this often before it counts, as far as it is one of many in a life.
@@ -39,8 +46,10 @@ class Scene:
     """One exchange that dies many times, and what its clients remember."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        self.exchange = ConfiguredExchange(folder / "data", SECTIONS)
+        backup = folder / "backup"
+        backup.mkdir(parents=True)
+        sections = SECTIONS.format(segment_bytes=SEGMENT_BYTES, backup=backup)
+        self.exchange = ConfiguredExchange(folder / "data", sections)
         self.traders = Traders(Random(0), orders=60)
         self.disk = RealDisk(str(self.exchange.data), power_cut)
 
@@ -59,16 +68,27 @@ class Scene:
             code = error.code
         else:
             code = self._trade_and_stop()
-        assert code == -SIGKILL, f"{point} was never reached for time {time}: exit code {code}\n{self.exchange.errors}"
+        assert code == -SIGKILL, (
+            f"{point} was never reached for time {time}: exit code {code}\n{self.exchange.errors[-1000:]}"
+        )
         verdict = verify(self.disk)
         assert verdict.damage is None, verdict.damage
 
     def _trade_and_stop(self) -> int:
+        code = self._trade()
+        for _ in range(3):
+            if code is None:
+                with suppress(OSError), self.exchange.operator() as operator:
+                    operator.ask("snapshot")
+                    operator.ask("backup")
+                code = self._trade()
+        return self.exchange.stop() if code is None else code
+
+    def _trade(self) -> int | None:
         with suppress(OSError):  # it died before they had connected
             self.traders.begin(self.exchange)
         self.traders.end()
-        code = self.exchange.wait_at_most(0.2)
-        return self.exchange.stop() if code is None else code
+        return self.exchange.wait_at_most(0.1)
 
     def write(self, path: str, data: bytes) -> None:
         """Change a file behind the exchange's back."""
@@ -80,16 +100,15 @@ class Scene:
 
 def _tear_the_last_frame(scene: Scene) -> None:
     """As a power cut would: of a frame that was not answered, a sector never came."""
-    scene.die("after write frame", 3)
-    reader = LogReader()
-    path, offset, end = "", 0, 0
-    for segment in segments(scene.disk):
-        for frame in reader.frames(segment, scene.disk.read(segment.path)):
-            path, offset, end = segment.path, frame.offset, frame.end
-    data = scene.disk.read(path)
-    first = offset + codec.SECTOR_BYTES - offset % codec.SECTOR_BYTES
-    cut = first if first < end else offset
-    scene.write(path, data[:cut] + bytes(end - cut) + data[end:])
+    while True:
+        scene.die("after write frame", 3)
+        reader = LogReader()
+        *_, last = (frame for part in segments(scene.disk) for frame in reader.frames(part, scene.disk.read(part.path)))
+        path, edge = last.segment.path, last.offset + codec.SECTOR_BYTES - last.offset % codec.SECTOR_BYTES
+        if edge < last.end:
+            data = scene.disk.read(path)
+            scene.write(path, data[:edge] + bytes(len(data) - edge))
+            return
 
 
 def _name_a_successor_without_a_seal(scene: Scene) -> None:
@@ -102,6 +121,10 @@ def _use_the_room(scene: Scene) -> None:
     scene.write(PREALLOCATED, b"x" * SEGMENT_BYTES)
 
 
+def _leave_a_snapshot_unfinished(scene: Scene) -> None:
+    scene.die("after write snapshot")
+
+
 _PREPARED: dict[str, Callable[[Scene], None]] = {
     "remove room": _use_the_room,
     "write torn frame's bytes": _tear_the_last_frame,
@@ -109,6 +132,8 @@ _PREPARED: dict[str, Callable[[Scene], None]] = {
     "sync name of torn frame's bytes": _tear_the_last_frame,
     "zero torn frame": _tear_the_last_frame,
     "sync zeroed frame": _tear_the_last_frame,
+    "remove unfinished snapshot": _leave_a_snapshot_unfinished,
+    "sync removal of unfinished snapshot": _leave_a_snapshot_unfinished,
     "take back successor": _name_a_successor_without_a_seal,
 }
 _ONCE_IN_A_FOLDER = ("write identity", "name identity", "sync name of identity")
