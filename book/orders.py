@@ -291,14 +291,14 @@ class PriceLevel:
             order = order.behind
         return queue
 
-    def ahead_of(self, trader: Trader, leaving: Order | None = None) -> int:
+    def ahead_of(self, trader: Trader, wanted: int, leaving: Order | None = None) -> int:
         """The lots that stand before this trader's first order, as if `leaving` were gone; all if it has none here.
 
-        Hidden ones do not: they come forward behind it.
+        Hidden ones do not: they come forward behind it. Once there are as many as are wanted, the rest is not counted.
         """
         lots = 0
         order = self.first
-        while order is not None and (order.trader is not trader or order is leaving):
+        while order is not None and lots < wanted and (order.trader is not trader or order is leaving):
             if order is not leaving:
                 lots += order.quantity - order.executed - order.hidden
             order = order.behind

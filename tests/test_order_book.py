@@ -78,9 +78,10 @@ def test_ahead_of_counts_what_stands_before_a_traders_first_order() -> None:
     level = PriceLevel(100, 100)
     for each in (order(1, quantity=3), order(2, quantity=4), order(3, trader=OTHER), order(4)):
         level.append(each)
-    assert level.ahead_of(OTHER) == 7
-    assert level.ahead_of(TRADER) == 0
-    assert level.ahead_of(Exchange().engine.state.markets[SYMBOL].trader(TRADER.account)) == 27
+    assert level.ahead_of(OTHER, 99) == 7
+    assert level.ahead_of(TRADER, 99) == 0
+    assert level.ahead_of(Exchange().engine.state.markets[SYMBOL].trader(TRADER.account), 99) == 27
+    assert level.ahead_of(OTHER, 3) >= 3
 
 
 def test_a_level_counts_what_is_shown_and_what_is_hidden_apart() -> None:
@@ -102,8 +103,8 @@ def test_ahead_of_does_not_count_what_is_hidden() -> None:
     mine = order(3, trader=OTHER)
     for each in (iceberg(1, 10, 3), order(2, quantity=4), mine, iceberg(4, 10, 5)):
         level.append(each)
-    assert level.ahead_of(OTHER) == 7
-    assert level.ahead_of(OTHER, mine) == 12
+    assert level.ahead_of(OTHER, 99) == 7
+    assert level.ahead_of(OTHER, 99, mine) == 12
 
 
 @pytest.mark.parametrize("corruption", ["summary", "negative", "shows", "all"])
