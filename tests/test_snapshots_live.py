@@ -60,6 +60,7 @@ def test_killed_while_snapshots_are_taken(tmp_path: Path) -> None:
         exchange.admin("snapshot")
         traders.begin(exchange)
         traders.end()
+        traders.check(exchange)
     assert exchange.stop() == 0
     assert len(snapshots(exchange)) == 3
     assert first_segment(exchange) > 1
