@@ -276,16 +276,16 @@ WAYS: list[Callable[[Tail], Expected]] = [
 ]
 
 
-def _damaged(base: Base, way: Callable[[Tail], Expected], random: Random) -> tuple[Tail, Expected]:
+def _damaged(bases: list[Base], way: Callable[[Tail], Expected], random: Random) -> tuple[Tail, Expected]:
     """A tail that was damaged in this way, and what has to come of it."""
     while True:
+        base = random.choice(bases)
         tail = Tail(base, random, bytearray(base.data))
         expected = way(tail)
         # By chance the damage may be none: a sector or a frame that takes its own place, a byte its own value.
         is_hurt = tail.data[: tail.end] != base.data[: tail.end]
         if expected is not Expected.STOPS or is_hurt or way in BEHIND_THE_END:
             return tail, expected
-        base = Base.make(random)
 
 
 # Here what was answered is whole, and what stands behind it must stop a start all the same.
@@ -302,7 +302,7 @@ def test_no_tail_loses_an_answer_or_passes_damage_as_sound() -> None:
         with capture_logs():
             for number in range(BATCH):
                 way = random.choice(WAYS)
-                tail, expected = _damaged(random.choice(bases), way, random)
+                tail, expected = _damaged(bases, way, random)
                 outcome = tail.outcome()
                 name = way.__name__.replace("_", " ")
                 outcomes[f"{name}: {outcome}"] += 1
@@ -320,6 +320,6 @@ def test_the_trials_would_notice_a_tear_seen_everywhere(monkeypatch: pytest.Monk
         return data[bad.offset :]
 
     monkeypatch.setattr(recovery, "torn_remains", careless)
-    tail, _ = _damaged(Base.make(Random(1)), rotten_bit_in_the_last_answered, Random(1))
+    tail, _ = _damaged([Base.make(Random(1))], rotten_bit_in_the_last_answered, Random(1))
     with pytest.raises(AssertionError, match="lost"):
         tail.outcome()
