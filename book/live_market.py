@@ -108,6 +108,7 @@ class LiveMarket:
             maker_rate, taker_rate = self.rates(account)
             trader = self.traders[account.number] = Trader(
                 account,
+                self,
                 self.definition.symbol,
                 self._ledger.balance(account.number, self.base.name),
                 self._ledger.balance(account.number, self.quote.name),

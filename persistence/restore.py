@@ -151,7 +151,7 @@ def prove(
         progress(done, total)
         raw = backup.fetch(store, snapshot.object)
         state = _state(store, snapshot, raw)
-        if snapshot is begin:
+        if snapshot == begin:
             engine = Engine.load(state)
             keep(path_of_snapshot(snapshot.seq), raw)
         done += snapshot.object.stored_size

@@ -1,5 +1,6 @@
 """A small exchange with its log, to back up and to restore, and targets for it."""
 
+import itertools
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -16,12 +17,15 @@ from persistence.backup import Courier
 from persistence.manifest import Manifest
 from persistence.object_store import BucketStore, ObjectStore, Pace, TargetFailed, no_pace
 from persistence.reqlog import Reqlog
-from persistence.snapshot import Snapshot, write_snapshot
+from persistence.snapshot import Snapshot, list_snapshots, write_snapshot
 from tests.exchange import BTC, BTC_USDT, FUNDS, USDT, buy, sell
 from tests.logs import NOW, open_log
 from tests.simulation.disk import SimulatedDisk
 
-MARKETS = (BTC_USDT, msgspec.structs.replace(BTC_USDT, symbol="USDT-BTC", base="USDT", quote="BTC", tick_scale=8))
+MARKETS = (
+    BTC_USDT,
+    msgspec.structs.replace(BTC_USDT, symbol="USDT-BTC", base="USDT", quote="BTC", tick_scale=8, lot=1_000_000),
+)
 
 
 def memory() -> BucketStore:
@@ -110,10 +114,15 @@ class LoggedExchange:
         local = courier.local(self.log.segment_path)
         current = courier.manifest(self.exchange_id, self.log.epoch, local)
         waiting = manifest.due(current, local, store.url)
-        for segment, successor in zip(waiting, local[-len(waiting) :], strict=True):
+        for segment, successor in itertools.pairwise([*waiting, local[-1]]):
             copy = courier.copy_segment(segment, successor)
             current = msgspec.structs.replace(current, segments=(*current.segments, copy))
-        courier.save(current)
+            courier.save(current)
+        covered = [file for file in list_snapshots(self.disk) if file.seq < current.next_seq]
+        if covered and covered[-1].seq not in {copy.seq for copy in current.snapshots}:
+            snapshots = (*current.snapshots, courier.copy_snapshot(covered[-1]))
+            current = msgspec.structs.replace(current, snapshots=snapshots)
+            courier.save(current)
         return current
 
 

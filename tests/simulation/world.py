@@ -5,9 +5,11 @@ from random import Random
 from typing import TypeVar, TypeVarTuple
 
 import trio
+from attrs import asdict
 
 from actors.snapshot_process import SnapshotFailed, SnapshotReport
 from persistence.segments import Position
+from persistence.snapshot import Footer, Snapshot, read, write_temporary
 from persistence.snapshotting import take_snapshot
 from persistence.storage import Disk
 from tests.simulation.disk import SimulatedDisk
@@ -75,6 +77,8 @@ class InlineSnapshots:
         """How long one takes."""
         self.fail: str | None = None
         """'before' or 'after' its work: the next one fails."""
+        self.spoil: Callable[[Footer], Footer] | None = None
+        """What it then does to the footer: a process that is not honest."""
         self.taken = 0
 
     async def __call__(self, until: Position) -> SnapshotReport:
@@ -87,8 +91,13 @@ class InlineSnapshots:
         self.taken += 1
         if fail == "after":
             raise SnapshotFailed("told to, after its work")
+        path = taken.path
+        if self.spoil is not None:
+            snapshot = read(self._disk, path)
+            footer = self.spoil(snapshot.footer)
+            path = write_temporary(self._disk, Snapshot(state=snapshot.state, **asdict(footer)))
         return SnapshotReport(
-            path=taken.path,
+            path=path,
             seq=taken.seq,
             bytes=taken.bytes,
             records=taken.records,
