@@ -255,9 +255,9 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
             "timestamp must be a positive integer",
         ),
         (
-            b'{"method":"order.place","params":{"symbol":"X","side":"BUY","type":"LIMIT","expireTime":9223372036855}}',
+            b'{"method":"order.place","params":{"symbol":"X","side":"BUY","type":"LIMIT","expireTime":4611686018428}}',
             INVALID_PARAMETER,
-            "from 1 to 9223372036854",
+            "from 1 to 4611686018427:",
         ),
         (
             b'{"method":"order.cancel","params":{"symbol":"X","orderId":9223372036854775808}}',
