@@ -43,7 +43,7 @@ soak: lint
 	@TALLYSTICK_SOAK=1 $(BIN)/pytest --timeout 36000 $(SOAK_ARGS)
 
 bench: $(VENV)/installed-dev $(ENGINE)
-	@$(BIN)/python -m bench.engine
+	@$(BIN)/python -m bench.engine mix --runs 3
 	@$(WITH_ENGINE) $(BIN)/python -m bench
 
 lint: $(VENV)/installed-dev

@@ -3,7 +3,9 @@
     root                    one_for_one
     ├─ engine               rest_for_one
     │  ├─ reqlog-writer     owns the request log's files; group commit
-    │  └─ matching          the only writer of trading state; rebuilt from the log at every start
+    │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
+    │  └─ snapshotter       has snapshots taken by another process, and prunes
+    ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
     ├─ gateway              the clients' TCP listener and sessions
@@ -25,6 +27,7 @@ from attrs import Factory, frozen
 
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.directory import Directory
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
@@ -34,9 +37,12 @@ from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
+from actors.snapshot_process import SnapshotProcess
+from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
+from persistence.object_store import ObjectStore, Pace
 from persistence.recovery import Progress
 from persistence.storage import Disk
 
@@ -51,9 +57,11 @@ class Config:
 
     writer: WriterConfig = Factory(WriterConfig)
     matching: MatchingConfig = Factory(MatchingConfig)
+    snapshots: SnapshotConfig = Factory(SnapshotConfig)
     gateway: GatewayConfig
     admin: AdminConfig
     metrics: MetricsConfig = Factory(MetricsConfig)
+    backup: BackupConfig = Factory(BackupConfig)
     market_maker: MarketMakerConfig | None = None
 
 
@@ -70,6 +78,9 @@ class World:
     die: Callable[[int, str], NoReturn]
     uid: int
     progress: Callable[[str], Progress]
+    snapshot_process: SnapshotProcess
+    open_target: Callable[[str], ObjectStore]
+    pace: Pace
     engine: Callable[[], Engine] = Engine
 
 
@@ -89,7 +100,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, ADMIN, GATEWAY, MARKET_MAKER = range(5)
+REQLOG_WRITER, MATCHING, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(7)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -97,7 +108,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     # Made here, so that they outlive their actors: clients stay connected while matching restarts.
     log: Mailbox[LogItem] = Mailbox("reqlog-writer", 64, rank=REQLOG_WRITER)
     matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
-    directory, log_state, sessions = Directory(), LogState(), Sessions()
+    snapshots: Mailbox[SnapshotCall] = Mailbox("snapshotter", 32, rank=SNAPSHOTTER)
+    directory, log_state, snapshot_state, sessions = Directory(), LogState(), SnapshotState(), Sessions()
+    backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
+    backup_state = BackupState(config.backup.target, world.clock, log_state)
 
     writer = ReqlogWriter(
         config.writer,
@@ -122,18 +136,49 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         log_state=log_state,
         progress=world.progress,
     )
+    snapshotter = Snapshotter(
+        config.snapshots,
+        snapshots,
+        log.sender(SNAPSHOTTER),
+        process=world.snapshot_process,
+        disk=world.disk,
+        blocking=world.blocking,
+        clock=world.clock,
+        state=snapshot_state,
+        log_state=log_state,
+        is_copied=backup_state.is_copied,
+    )
+    backup = Backup(
+        config.backup,
+        backups,
+        log.sender(BACKUP),
+        disk=world.disk,
+        blocking=world.blocking,
+        open_target=world.open_target,
+        pace=world.pace,
+        clock=world.clock,
+        state=backup_state,
+        log_state=log_state,
+    )
     collector = ExchangeCollector(
         version=VERSION,
         tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
-        mailboxes=(log.statistics, matching.statistics),
+        mailboxes=(log.statistics, matching.statistics, snapshots.statistics),
         sessions=sessions,
         log_state=log_state,
+        snapshot_state=snapshot_state,
+        wall_ns=world.clock.wall_ns,
+        backup_state=backup_state,
     )
     commands = AdminCommands(
         tree=lambda: root,
         matching=matching.sender(ADMIN),
         sessions=sessions,
         log_state=log_state,
+        snapshots=snapshots.sender(ADMIN),
+        snapshot_state=snapshot_state,
+        backup=backups.sender(ADMIN),
+        backup_state=backup_state,
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
@@ -159,10 +204,14 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             # A disk may stall for seconds, and a sync that has begun cannot be cancelled.
             Child("reqlog-writer", writer.run, start_timeout_seconds=None, stop_timeout_seconds=60),
             Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
+            Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )
-    children = [
-        engine.child(),
+    children = [engine.child()]
+    if config.backup.target:
+        # A request to the target ends when its time is out, and not before.
+        children.append(Child("backup", backup.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))
+    children += [
         Child("metrics", metrics.run, limit=NEVER_ESCALATES),
         Child("admin", admin.run),
         Child("gateway", gateway.run, stop_timeout_seconds=config.gateway.drain_seconds + 5),

@@ -32,7 +32,6 @@ SOCKET_MODE: Final = 0o660
 # An operator may sit and think, but a forgotten connection does not keep its place for ever.
 IDLE_SECONDS: Final = 3600.0
 SEND_SECONDS: Final = 10.0
-COMMAND_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 1.0
 
 _log = structlog.get_logger("admin")
@@ -173,7 +172,7 @@ class Admin:
             )
         outcome = "cut off by a stop; look whether it was done"
         try:
-            with trio.fail_after(COMMAND_SECONDS):
+            with trio.fail_after(command.deadline_seconds):
                 result = await command.call(request.params)
         except BadCall as error:
             outcome = str(error)
@@ -185,7 +184,7 @@ class Admin:
             outcome = f"the outcome is unknown: {error}; look before you try again"
             raise _Refusal(500, codes.TIMEOUT, outcome) from error
         except trio.TooSlowError as error:
-            outcome = f"no answer within {COMMAND_SECONDS:g} s; look before you try again"
+            outcome = f"no answer within {command.deadline_seconds:g} s; look before you try again"
             raise _Refusal(500, codes.TIMEOUT, outcome) from error
         except Exception as error:
             outcome = f"failed: {error!r}"

@@ -1,8 +1,13 @@
 """An operator's command, and how it is called: parameters by place, as KEY=VALUE or as JSON, and perhaps `--yes`."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 from attrs import frozen
+
+COMMAND_SECONDS: Final = 30.0
+# For one that waits for work: a snapshot of much state takes minutes.
+WORK_SECONDS: Final = 600.0
 
 
 class BadCall(Exception):  # noqa: N818 - the operator's mistake, told in a sentence
@@ -24,6 +29,7 @@ class AdminCommand:
     wants_yes: bool = False
     by_name: bool = False
     """Whether it has too many parameters for anyone to know their places."""
+    deadline_seconds: float = COMMAND_SECONDS
 
     @property
     def usage(self) -> str:

@@ -12,13 +12,15 @@ from typing import Final, Protocol
 from attrs import asdict
 
 from actors.account_commands import AccountCommands
-from actors.admin_command import AdminCommand, BadCall
-from actors.engine_line import EngineLine
+from actors.admin_command import WORK_SECONDS, AdminCommand, BadCall
+from actors.backup import BackupState, RunBackup
+from actors.engine_line import ROOM_SECONDS, EngineLine
 from actors.gateway import Sessions
 from actors.mailbox import Sender
 from actors.market_commands import MarketCommands
 from actors.reqlog_writer import LogState
 from actors.requests import Batch
+from actors.snapshotter import SnapshotCall, SnapshotState
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
 from actors.world import Entropy
 from book.queries import Directory, DirectoryView, Info, InfoView
@@ -53,6 +55,10 @@ class AdminCommands:
         matching: Sender[Batch],
         sessions: Sessions,
         log_state: LogState,
+        snapshots: Sender[SnapshotCall],
+        snapshot_state: SnapshotState,
+        backup: Sender[RunBackup],
+        backup_state: BackupState,
         entropy: Entropy,
         version: str,
         test_money: bool,
@@ -63,6 +69,10 @@ class AdminCommands:
         self._accounts = AccountCommands(self._engine, sessions, entropy, test_money=test_money)
         self._sessions = sessions
         self._log_state = log_state
+        self._snapshots = snapshots
+        self._snapshot_state = snapshot_state
+        self._backup = backup
+        self._backup_state = backup_state
         self._version = version
 
     def table(self) -> dict[str, AdminCommand]:
@@ -75,7 +85,23 @@ class AdminCommands:
             AdminCommand("session.list", (), "who is connected", self.list_sessions),
             AdminCommand("session.kill", ("session",), "close one connection", self.kill_session, changes=True),
             AdminCommand("log.status", (), "where the request log stands", self.log_status),
-            AdminCommand("info", (), "version, engine, log and sessions at a glance", self.info),
+            AdminCommand(
+                "snapshot",
+                (),
+                "take one now, and wait for it",
+                self.snapshot,
+                changes=True,
+                deadline_seconds=WORK_SECONDS,
+            ),
+            AdminCommand(
+                "backup",
+                (),
+                "seal the log, and copy it to the cold store",
+                self.back_up,
+                changes=True,
+                deadline_seconds=WORK_SECONDS,
+            ),
+            AdminCommand("info", (), "version, engine, log, copies and sessions at a glance", self.info),
             AdminCommand("shutdown", (), "stop the exchange in order", self.shutdown, changes=True, wants_yes=True),
             AdminCommand("help", (), "this list", self.help),
         )
@@ -112,6 +138,29 @@ class AdminCommands:
         view = self._log_state.view()
         return {} if view is None else asdict(view)
 
+    async def snapshot(self) -> object:
+        """Have a snapshot taken."""
+        call = SnapshotCall(None)
+        await self._snapshots.send(call, timeout_seconds=ROOM_SECONDS)
+        return asdict(await call.wait())
+
+    def _newest_snapshot(self) -> dict[str, object]:
+        state = self._snapshot_state
+        return {
+            "seq": 0 if state.newest is None else state.newest.seq,
+            "time_ns": 0 if state.newest is None else state.newest.time_ns,
+            "failures": state.failures,
+            "last_failure": state.last_failure,
+        }
+
+    async def back_up(self) -> object:
+        """Copy now, and what that was."""
+        if not self._backup_state.target:
+            raise BadCall("no backup is wanted: the configuration has no backup.target")
+        call = RunBackup(None)
+        await self._backup.send(call, timeout_seconds=ROOM_SECONDS)
+        return asdict(await call.wait())
+
     async def info(self) -> object:
         """The exchange at a glance."""
         view = await self._engine.ask(Directory(), DirectoryView)
@@ -120,6 +169,8 @@ class AdminCommands:
             "engine": await self._engine.ask(Info(), InfoView),
             "markets": Counter(MARKET_STATES[status.state] for status in view.markets),
             "log": self._log(),
+            "snapshot": self._newest_snapshot(),
+            "backup": {} if (backup := self._backup_state.view()) is None else asdict(backup),
             "sessions": len(self._sessions.list()),
         }
 

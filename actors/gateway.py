@@ -18,7 +18,7 @@ from msgspec import UNSET
 from structlog.typing import FilteringBoundLogger
 from trio.abc import HalfCloseableStream, Listener
 
-from actors.accepting import accept
+from actors.accepting import Acceptor
 from actors.directory import Directory
 from actors.limits import Connections
 from actors.lost_sessions import LostSessions
@@ -195,8 +195,9 @@ class Gateway:
 
     async def _accept(self, listener: Listener[HalfCloseableStream], nursery: trio.Nursery) -> None:
         async with listener:
+            acceptor = Acceptor(listener)
             while True:
-                await self._admit(await accept(listener), nursery)
+                await self._admit(await acceptor.accept(), nursery)
 
     async def _admit(self, stream: HalfCloseableStream, nursery: trio.Nursery) -> None:
         try:

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from actors.mailbox import Call
 from actors.requests import Batch, Outcome
+from persistence.codec import CheckRecord
 from persistence.segments import Position
 
 
@@ -28,4 +29,26 @@ class Handoff(Struct, frozen=True):
     answers: list[tuple[Batch, list[Outcome]]]
 
 
-LogItem = Barrier | Handoff
+class Checked(Struct, frozen=True):
+    """The log ends at `position`, all of it on disk, and what the state is there is the last that stands in it."""
+
+    position: Position
+    check: CheckRecord
+
+
+class CheckCall(Call[None, Checked | None]):
+    """'Log what the state is now': what a snapshot is compared with. None where nobody knows, or there is no room."""
+
+    __slots__ = ()
+
+
+class SealCall(Call[None, bool]):
+    """'Seal the open segment': so that a copy may have it. False where it has no records, or there is no room to go on.
+
+    Everything that was handed on before is in it, on disk.
+    """
+
+    __slots__ = ()
+
+
+LogItem = Barrier | Handoff | CheckCall | SealCall

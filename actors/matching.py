@@ -5,8 +5,9 @@ the result on; it never waits for the disk. What it hands on to the request log'
 to answer: the writer releases the answers when the records are durable. Reads go the same way, so nobody ever sees a
 state that could still be lost. While the writer syncs one frame, matching already works on the next.
 
-Every start is the same, after a crash or not: ask the writer where the log ends (the barrier), replay exactly to there,
-log whatever the configuration defines that is not defined yet, and serve. Memory never survives a crash.
+Every start is the same, after a crash or not: ask the writer where the log ends (the barrier), take the newest good
+snapshot, replay exactly to there, log whatever the configuration defines that is not defined yet, and serve. Memory
+never survives a crash.
 
 Time is part of the state too: orders expire, halts end. Matching waits for requests no longer than until the engine has
 something due, and then logs that time has passed, with the requests of the same round or without any. An exchange that
@@ -29,7 +30,7 @@ from actors.engine_clock import EngineClock
 from actors.handoff import Barrier, Handoff, LogItem
 from actors.mailbox import Busy, Mailbox, Sender
 from actors.quarantine import Quarantine
-from actors.replaying import replay_log
+from actors.replaying import rebuild
 from actors.reqlog_writer import LogState
 from actors.requests import Batch
 from actors.sequencer import Sequencer
@@ -100,7 +101,7 @@ class Matching:
 
         Raises:
             EngineFailedError: the engine has a bug; the next incarnation starts from the log.
-            Damaged: the log does not replay to what it says.
+            Damaged: snapshot and log do not give what the log says.
             DefinitionRefusedError: the configuration and the log do not agree.
         """
         sequencer = await self._rebuild()
@@ -115,9 +116,8 @@ class Matching:
         (await self._log.reserve()).send(barrier)
         # No deadline: either the writer answers, or its crash restarts us too.
         end = await barrier.wait()
-        engine = self._new_engine()
-        await replay_log(
-            engine,
+        engine = await rebuild(
+            self._new_engine,
             end,
             disk=self._disk,
             blocking=self._blocking,

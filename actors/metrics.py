@@ -18,8 +18,10 @@ from prometheus_client.registry import Collector
 from trio.abc import HalfCloseableStream, Listener
 
 from actors.accepting import serve_some
+from actors.backup import BackupState
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
+from actors.snapshotter import SnapshotState
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
 from actors.world import Network, Peer
 from book.engine import ENGINE_VERSION
@@ -52,12 +54,18 @@ class ExchangeCollector(Collector):
         mailboxes: Sequence[Callable[[], MailboxStatistics]],
         sessions: Sized,
         log_state: LogState,
+        snapshot_state: SnapshotState,
+        wall_ns: Callable[[], int],
+        backup_state: BackupState,
     ) -> None:
         self._version = version
         self._tree = tree
         self._mailboxes = mailboxes
         self._sessions = sessions
         self._log_state = log_state
+        self._snapshot_state = snapshot_state
+        self._wall_ns = wall_ns
+        self._backup_state = backup_state
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the exchange."""
@@ -67,6 +75,8 @@ class ExchangeCollector(Collector):
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
         yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))
         yield from _log_metrics(self._log_state)
+        yield from _snapshot_metrics(self._snapshot_state, self._wall_ns())
+        yield from _backup_metrics(self._backup_state)
 
 
 class Metrics:
@@ -165,3 +175,36 @@ def _log_metrics(log: LogState) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "tallystick_log_has_room", "0 while new orders are refused for want of disk.", view.has_room
     )
+
+
+def _snapshot_metrics(state: SnapshotState, now_ns: int) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "tallystick_snapshot_failures", "Snapshots that could not be taken since the process began.", state.failures
+    )
+    if state.newest is not None:
+        yield GaugeMetricFamily(
+            "tallystick_snapshot_seq", "The last record that the newest snapshot holds.", state.newest.seq
+        )
+        yield GaugeMetricFamily(
+            "tallystick_snapshot_age_seconds",
+            "Time since the log stood where the newest snapshot was taken.",
+            (now_ns - state.newest.time_ns) / 1e9,
+        )
+    if state.taken is not None:
+        yield GaugeMetricFamily("tallystick_snapshot_bytes", "Size of the last one taken.", state.taken.bytes)
+        yield GaugeMetricFamily("tallystick_snapshot_seconds", "Time that the last one took.", state.taken.seconds)
+
+
+def _backup_metrics(backup: BackupState) -> Iterator[Metric]:
+    view = backup.view()
+    if view is None:
+        return
+    yield GaugeMetricFamily("tallystick_backup_last_seq", "Last sequence number in the cold store.", view.last_seq)
+    yield GaugeMetricFamily("tallystick_backup_lag_records", "Records of the log that are not in it.", view.lag)
+    age = GaugeMetricFamily("tallystick_backup_age_seconds", "Time since a backup ended well.")
+    if view.age_seconds is not None:
+        age.add_metric([], view.age_seconds)
+    yield age
+    yield CounterMetricFamily("tallystick_backup_failures", "Backups that failed.", view.failures)
+    yield GaugeMetricFamily("tallystick_backup_ok", "0 while the last backup failed.", float(view.trouble is None))
+    yield GaugeMetricFamily("tallystick_backup_bytes", "Size of all objects in the cold store.", view.bytes)

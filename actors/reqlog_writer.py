@@ -5,10 +5,11 @@ syncs it in a worker thread, and then releases, in order, the answers of every b
 one unsynced frame at any moment. Reads travel in the same queue, so they are released behind everything they may have
 seen. With nothing to log, nothing is synced and the answers leave at once.
 
-It owns the log's files. At its start it recovers: a torn tail is repaired and what was found is synced before anything
-is taken. Handoffs carry the incarnation of the matching that made them, and only the one that asked at the barrier last
-is listened to: what an older one still had in the mailbox when this writer crashed would leave a gap in the log, so it
-is answered 'busy', as it certainly did not happen. What was in hand at a crash is 'outcome unknown'.
+It owns the log's files. At its start it recovers, from the newest good snapshot's segment on: a torn tail is repaired
+and what was found is synced before anything is taken. Handoffs carry the incarnation of the matching that made them,
+and only the one that asked at the barrier last is listened to: what an older one still had in the mailbox when this
+writer crashed would leave a gap in the log, so it is answered 'busy', as it certainly did not happen. What was in hand
+at a crash is 'outcome unknown'.
 
 A write or sync that fails is no error here: the disk ends the process, and nobody is answered (persistence.storage).
 """
@@ -22,13 +23,16 @@ import trio
 from attrs import Factory, field, frozen
 from attrs.validators import ge, gt
 
-from actors.handoff import Barrier, Handoff, LogItem
+from actors.handoff import Barrier, CheckCall, Checked, Handoff, LogItem, SealCall
 from actors.mailbox import Busy, Mailbox, OutcomeUnknown
 from actors.world import Blocking, Clock, Entropy
 from book.engine import ENGINE_VERSION
+from persistence import codec
+from persistence.codec import CheckRecord
 from persistence.exits import NoSpace
 from persistence.recovery import Progress
 from persistence.reqlog import Reqlog, ReqlogConfig
+from persistence.snapshot import needless_seq
 from persistence.storage import Disk
 
 # So many handoffs, and after so many bytes no more of them, make one frame: plenty for one sync, bounded for a reader.
@@ -103,6 +107,10 @@ class LogState:
         )
 
 
+class _NoRoomAtStopError(Exception):
+    """A stop came while the open segment was full and the disk had no room for the next: the rest is given up."""
+
+
 class ReqlogWriter:
     """Turns handoffs into frames and frames into released answers."""
 
@@ -135,12 +143,15 @@ class ReqlogWriter:
         """
         reqlog = await self._blocking(self._open)
         self._state.reqlog = reqlog
-        pen = _Pen(self._config, reqlog, self._blocking, self._clock, self._state)
+        pen = _Pen(self._config, reqlog, blocking=self._blocking, clock=self._clock, state=self._state, stop=stop)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._interrupt_at, stop)
             nursery.start_soon(pen.keep_prepared)
             task_status.started()
-            await self._write(pen, stop)
+            try:
+                await self._write(pen, stop)
+            except _NoRoomAtStopError:
+                await self._give_up()
             nursery.cancel_scope.cancel()
         await pen.close()
 
@@ -151,6 +162,7 @@ class ReqlogWriter:
             engine_version=ENGINE_VERSION,
             entropy=self._entropy,
             time_ns=self._clock.wall_ns(),
+            covered_seq=needless_seq(self._disk),
             progress=self._progress("checking the request log"),
         )
 
@@ -170,16 +182,36 @@ class ReqlogWriter:
             elif stop.is_set():
                 return
 
+    async def _give_up(self) -> None:
+        """Tell everyone who still waits that it was not written; nobody hands on any more."""
+        while items := await self._mailbox.receive_some(FRAME_HANDOFFS):
+            error = Busy("the exchange stops, and the log has no room")
+            _settle_all(_handoffs(items), error)
+            for item in items:
+                if not isinstance(item, Handoff):
+                    item.fail(error)
+        _log.warning("stopping without room for the log: what was not answered was not written")
+
 
 class _Pen:
     """One incarnation of the writer: the open log, and whom it listens to."""
 
-    def __init__(self, config: WriterConfig, reqlog: Reqlog, blocking: Blocking, clock: Clock, state: LogState) -> None:
+    def __init__(
+        self,
+        config: WriterConfig,
+        reqlog: Reqlog,
+        *,
+        blocking: Blocking,
+        clock: Clock,
+        state: LogState,
+        stop: trio.Event,
+    ) -> None:
         self._config = config
         self._reqlog = reqlog
         self._blocking = blocking
         self._clock = clock
         self._state = state
+        self._stop = stop
         self._incarnation = 0
         self._check: bytes | None = None
         self._frames_since_check = self._records_since_check = 0
@@ -202,11 +234,10 @@ class _Pen:
         group_bytes = 0
         try:
             for item in items:
-                if isinstance(item, Barrier):
+                if isinstance(item, Barrier | CheckCall | SealCall):
                     await self._commit(group)
                     group, group_bytes = [], 0
-                    self._incarnation = item.request
-                    item.settle(self._reqlog.position)
+                    await self._answer(item)
                 elif item.incarnation != self._incarnation:
                     _settle_all([item], Busy("the log's writer restarted before this was written"))
                 else:
@@ -220,10 +251,33 @@ class _Pen:
         except BaseException:
             # Whether the group in hand was written is not known; what stands behind it was certainly not.
             _settle_all(group, OutcomeUnknown("the log's writer failed while this was being written"))
-            _settle_all(
-                [item for item in items if isinstance(item, Handoff)], Busy("the log's writer failed before this")
-            )
+            _settle_all(_handoffs(items), Busy("the log's writer failed before this"))
             raise
+
+    async def _answer(self, item: Barrier | CheckCall | SealCall) -> None:
+        if isinstance(item, Barrier):
+            self._incarnation = item.request
+            item.settle(self._reqlog.position)
+        elif isinstance(item, SealCall):
+            item.settle(self._reqlog.segment_has_records and await self._try_roll(self._clock.wall_ns()))
+        else:
+            item.settle(await self._log_check())
+
+    async def _log_check(self) -> Checked | None:
+        """Let the log end with a check; None where there is none of the state as it is, or no place for it."""
+        check, time_ns = self._check, self._clock.wall_ns()
+        if check is None:
+            return None
+        if self._fitting([check]):
+            await self._append_frame([check], 0, time_ns)
+            self._last_has_records = False
+            self._frames_since_check = self._records_since_check = 0
+        elif not await self._try_roll(time_ns):  # it goes in front of the seal
+            return None
+        (record,) = codec.decode_records(codec.payload_of([check]))
+        if not isinstance(record, CheckRecord):
+            raise AssertionError(f"matching handed on {record!r} as a check")
+        return Checked(self._reqlog.position, record)
 
     async def _commit(self, group: Sequence[Handoff]) -> None:
         writing = [handoff for handoff in group if handoff.records]
@@ -289,9 +343,15 @@ class _Pen:
             await self._try_roll(time_ns)
 
     async def _roll(self, time_ns: int) -> None:
-        """Go on in the next segment, as this one is full. Without room for one it waits: back-pressure, not loss."""
-        while not await self._try_roll(time_ns):  # noqa: ASYNC110 - nobody tells when a disk has room
-            await trio.sleep(ROOM_RETRY_SECONDS)
+        """Go on in the next segment, as this one is full. Without room for one it waits: back-pressure, not loss.
+
+        Raises _NoRoomAtStopError when told to stop meanwhile.
+        """
+        while not await self._try_roll(time_ns):
+            if self._stop.is_set():
+                raise _NoRoomAtStopError
+            with trio.move_on_after(ROOM_RETRY_SECONDS):  # nobody tells when a disk has room
+                await self._stop.wait()
 
     async def _try_roll(self, time_ns: int) -> bool:
         """Seal the segment and go on in the next; False, and nothing changed, while the disk has no room for one."""
@@ -340,6 +400,10 @@ class _Pen:
 
     def _segment_age_seconds(self) -> float:
         return (self._clock.wall_ns() - self._reqlog.segment_created_ns) / 1e9
+
+
+def _handoffs(items: Sequence[LogItem]) -> list[Handoff]:
+    return [item for item in items if isinstance(item, Handoff)]
 
 
 def _settle_all(handoffs: Sequence[Handoff], error: Busy | OutcomeUnknown) -> None:

@@ -23,10 +23,10 @@ def report(runs: int) -> None:
     for resting in RESTING:
         prepared = Prepared(loads.mix(1, USERS, COMMANDS, resting=resting))
         rate = COMMANDS / statistics.median(prepared.seconds() for _ in range(runs))
-        print(f"{resting:>32,} open orders {rate:>11,.0f}")
+        print(f"{resting:>36,} open orders {rate:>11,.0f}")
         points.append((resting, rate))
     how = "compiled" if COMPILED else "interpreted"
     title = f"The engine's speed over the size of its book ({how}, Python {platform.python_version()})"
     picture = Plot(title, "open orders in one market", "commands a second of processor time", points)
     PICTURE.write_text(picture.svg(), encoding="utf-8")
-    print(f"{'':>32} drawn in {PICTURE}")
+    print(f"{'':>36} drawn in {PICTURE}")

@@ -46,12 +46,12 @@ def report(_runs: int) -> None:
     print(f"the slowest of {len(times):,} commands, {ACCOUNTS:,} accounts, {RESTING:,} open orders, {RUNS} runs")
     for index in worst:
         word = kind(prepared.load.commands[index])
-        print(f"{word:>44} {times[index] / 1e6:>8.2f} ms {events[index]:>7,} events")
+        print(f"{word:>48} {times[index] / 1e6:>8.2f} ms {events[index]:>7,} events")
     small = max(took for took, count in zip(times, events, strict=True) if count < ONE_USERS)
     verdict = "no" if small < 1e6 * TOO_LONG_MS else "A"
-    print(f"{'':>44} {verdict} command of less than {ONE_USERS:,} events took {TOO_LONG_MS} ms")
+    print(f"{'':>48} {verdict} command of less than {ONE_USERS:,} events took {TOO_LONG_MS} ms")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(f"{'':>44} {peak / 1e9:.1f} GB at most, the prepared commands with it")
+    print(f"{'':>48} {peak / 1e9:.1f} GB at most, the prepared commands with it")
 
 
 def _events(prepared: Prepared) -> list[int]:

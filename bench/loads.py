@@ -81,7 +81,7 @@ def mix(number: int, users: int, count: int, *, resting: int = 1_000, goal: int 
     for _ in range(count):
         source.heard(recording.apply(source.command()))
     actions = source.actions - before
-    name = f"mix, {number} market{'s' * (number > 1)}, {users:,} users, {number * resting:,} orders"
+    name = f"mix: {number} market{'s' * (number > 1)}, {users:,} users, {number * resting:,} orders"
     shares = {action: times / count for action, times in actions.most_common()}
     return Load(name, recording.commands[:filled], recording.commands[filled:], shares, goal)
 

@@ -66,4 +66,4 @@ def report(_runs: int) -> None:
     """Print a line for each sort."""
     print(f"memory in bytes each, by tracemalloc, over {COUNT:,}")
     for what, size in bytes_each().items():
-        print(f"{what:>44} {size:>11,.0f}")
+        print(f"{what:>48} {size:>11,.0f}")

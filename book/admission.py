@@ -384,7 +384,7 @@ def _unfillable(market: LiveMarket, order: Order, leaving: Order | None) -> Reje
             break
         mine = own.get(level.price, 0)
         if mine and order.self_trade != EXPIRE_MAKER:
-            lots += level.ahead_of(order.trader, leaving)
+            lots += level.ahead_of(order.trader, order.quantity - lots, leaving)
             break
         lots += level.quantity + level.hidden - mine
         if leaving is not None and leaving.level is level:

@@ -126,7 +126,7 @@ def check_ledger(state: State) -> None:
         raise AssertionError(f"{came_in} came in, and there are {ledger.totals()}")
     held: dict[tuple[int, str], int] = {}
     for order in state.orders.values():
-        market = state.markets[order.trader.symbol]
+        market = order.trader.market
         asset = market.quote.name if order.side == BUY else market.base.name
         holder = (order.trader.account.number, asset)
         held[holder] = held.get(holder, 0) + order.held

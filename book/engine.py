@@ -11,6 +11,7 @@ who acts is elsewhere: definitions in book.registry, orders in book.admission an
 in book.live_market. What must hold at all times is written down in book.audit.
 """
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -171,7 +172,7 @@ class Engine:
             return order
         state = self.state
         account = order.trader.account
-        market = state.markets[order.trader.symbol]
+        market = order.trader.market
         if replacing is not None:
             leaving = state.find(account, market.definition.symbol, replacing.order_id, replacing.client_order_id)
             if leaving is not None:
@@ -237,41 +238,61 @@ class Engine:
 
     def _cancel(self, fields: CancelFields, effects: Effects) -> Rejected | None:
         number, key, session, symbol, order_id, client_order_id, timestamp, recv_window = fields
-        account = self._authorise(number, key, session, timestamp, recv_window, effects.time_ns)
-        if not isinstance(account, AccountState):
-            return account
-        market = self.state.markets.get(symbol)
-        if market is None:
-            return UNKNOWN_SYMBOL
-        order = self.state.find(account, symbol, order_id, client_order_id)
-        if order is None:
-            return UNKNOWN_ORDER
-        market.cancel(order, CANCELED, effects)
+        order = self._order(
+            number, key, session, symbol, order_id, client_order_id, timestamp, recv_window, effects.time_ns
+        )
+        if not isinstance(order, Order):
+            return order
+        order.trader.market.cancel(order, CANCELED, effects)
         return None
 
     def _cancel_all(self, account: AccountState, symbol: str, effects: Effects) -> Rejected | None:
         if symbol and symbol not in self.state.markets:
             return UNKNOWN_SYMBOL
-        cancel(self.state, self.state.open_orders(account, symbol), effects)
+        cancel(self.state.open_orders(account, symbol), effects)
         return None
 
     def _amend(self, fields: AmendFields, effects: Effects) -> Rejected | None:
         number, key, session, symbol, order_id, client_order_id, quantity, price, timestamp, recv_window = fields
-        account = self._authorise(number, key, session, timestamp, recv_window, effects.time_ns)
-        if not isinstance(account, AccountState):
-            return account
-        market = self.state.markets.get(symbol)
-        if market is None:
-            return UNKNOWN_SYMBOL
-        order = self.state.find(account, symbol, order_id, client_order_id)
-        if order is None:
-            return UNKNOWN_ORDER
+        order = self._order(
+            number, key, session, symbol, order_id, client_order_id, timestamp, recv_window, effects.time_ns
+        )
+        if not isinstance(order, Order):
+            return order
+        market = order.trader.market
         quantity = quantity or order.quantity
         price = price or order.price
         refused = amendment_refusal(market, order, quantity, price)
         if refused is None:
             amend(market, order, quantity, price, effects)
         return refused
+
+    def _order(  # noqa: PLR0917 -- on the hot path, where keywords cost
+        self,
+        number: int,
+        key: int,
+        session: int,
+        symbol: str,
+        order_id: int,
+        client_order_id: str,
+        timestamp: int,
+        recv_window: int,
+        time_ns: int,
+    ) -> Order | Rejected:
+        """The open order that is meant, if whoever asks may change it."""
+        order = self.state.orders.get(order_id)
+        if order is not None and order.trader.account.number == number and order.trader.symbol == symbol:
+            # The usual case: the order itself says that there is such an account and such a market.
+            refused = self._unauthorised(number, key, session, timestamp, recv_window, time_ns)
+            if refused is not None:
+                return refused
+            return UNKNOWN_ORDER if client_order_id and order.client_order_id != client_order_id else order
+        account = self._authorise(number, key, session, timestamp, recv_window, time_ns)
+        if not isinstance(account, AccountState):
+            return account
+        if symbol not in self.state.markets:
+            return UNKNOWN_SYMBOL
+        return self.state.find(account, symbol, order_id, client_order_id) or UNKNOWN_ORDER
 
     def _set_market_state(self, command: SetMarketState, effects: Effects) -> Rejected | None:
         market = self.state.markets.get(command.symbol)
@@ -285,13 +306,19 @@ class Engine:
         let_triggered_enter(market, effects)
         return None
 
-    def _authorise(  # noqa: PLR0911, PLR0917 -- one rule, one answer; on the hot path, where keywords cost
+    def _authorise(  # noqa: PLR0917 -- as above
         self, number: int, key_number: int, session: int, timestamp: int, recv_window: int, time_ns: int
     ) -> AccountState | Rejected:
         """The account that is to trade, if whoever asks may do so, and asks in time."""
         account = self.state.accounts.get(number)
         if account is None:
             return Rejected(codes.UNAUTHORIZED, "UNKNOWN_ACCOUNT", "account", number)
+        return self._unauthorised(number, key_number, session, timestamp, recv_window, time_ns) or account
+
+    def _unauthorised(  # noqa: PLR0911, PLR0917 -- one rule, one answer; as above
+        self, number: int, key_number: int, session: int, timestamp: int, recv_window: int, time_ns: int
+    ) -> Rejected | None:
+        """Why nobody may trade for this account, which there is, with this key, in this session or at this time."""
         if key_number:
             key = self.state.registry.keys.get(key_number)
             if key is None or key.account != number:
@@ -306,7 +333,7 @@ class Engine:
             return Rejected(codes.INVALID_PARAMETER, "", "recv_window", recv_window, MAX_RECV_WINDOW_MS)
         if timestamp and not -MAX_AHEAD_MS <= time_ns // _NS_PER_MS - timestamp <= recv_window:
             return Rejected(codes.INVALID_TIMESTAMP, "", "timestamp", timestamp, recv_window)
-        return account
+        return None
 
     # Queries
 
@@ -368,13 +395,28 @@ class Engine:
         Raises:
             ValueError: this is no dump, or not one of a possible state.
         """
-        image = decode(data)
         engine = Engine()
+        for _ in engine.restore(data):
+            pass
         try:
-            engine.state.restore(image)
             engine.check()
-        except (AssertionError, KeyError, LedgerError, ValueError) as error:
+        except (AssertionError, KeyError, ValueError) as error:
             raise ValueError(f"not an engine's state: {error!r}") from error
         if engine.dump() != data:
             raise ValueError("not an engine's state: it is not read back as it is written")
         return engine
+
+    def restore(self, data: bytes) -> Iterator[None]:
+        """Become, from empty, the engine that was dumped, in steps of about a millisecond behind the first.
+
+        Takes on trust what `load` looks at in the end. Whoever stops it half way, or by an error, has no engine.
+
+        Raises:
+            ValueError: this is no dump, or its parts do not fit together.
+        """
+        image = decode(data)
+        yield
+        try:
+            yield from self.state.restore(image)
+        except (AssertionError, KeyError, LedgerError, ValueError) as error:
+            raise ValueError(f"not an engine's state: {error!r}") from error

@@ -28,21 +28,21 @@ def work_off_due(state: State, effects: Effects) -> None:
         kind, number = timer
         if kind == EXPIRY:
             order = state.orders[number]
-            state.markets[order.trader.symbol].cancel(order, EXPIRED, effects)
+            order.trader.market.cancel(order, EXPIRED, effects)
         elif kind == CANCEL_ALL:
             account = state.accounts[number]
             account.cancel_all_due_ns = 0
             effects.events.append(CancelAllAfterSet(number, 0))
-            cancel(state, state.open_orders(account), effects)
+            cancel(state.open_orders(account), effects)
         else:
             markets[number].set_state(TRADING, effects)
             let_triggered_enter(markets[number], effects)
 
 
-def cancel(state: State, orders: Iterable[Order], effects: Effects) -> None:
+def cancel(orders: Iterable[Order], effects: Effects) -> None:
     """Cancel these open orders."""
     for order in orders:
-        state.markets[order.trader.symbol].cancel(order, CANCELED, effects)
+        order.trader.market.cancel(order, CANCELED, effects)
 
 
 def clear_market(state: State, symbol: str, effects: Effects) -> Rejected | None:
@@ -51,7 +51,7 @@ def clear_market(state: State, symbol: str, effects: Effects) -> Rejected | None
     if market is None:
         return Rejected(codes.DEFINITION_REJECTED, "UNKNOWN_SYMBOL", "symbol")
     orders = [order for trader in market.traders.values() for order in trader.open_orders.values()]
-    cancel(state, sorted(orders, key=order_id_of), effects)
+    cancel(sorted(orders, key=order_id_of), effects)
     return None
 
 
@@ -89,7 +89,7 @@ def lose_session(state: State, session: int, effects: Effects) -> Rejected | Non
     if account is None:
         return Rejected(codes.CANCEL_REJECTED, "UNKNOWN_SESSION", "session", session)
     effects.events.append(SessionLost(session, account.number))
-    cancel(state, [order for order in state.open_orders(account) if order.session == session], effects)
+    cancel([order for order in state.open_orders(account) if order.session == session], effects)
     return None
 
 
@@ -103,7 +103,7 @@ def lose_all_sessions(state: State, effects: Effects) -> None:
     state.armed_sessions.clear()
     for session, account in armed.items():
         effects.events.append(SessionLost(session, account.number))
-        cancel(state, placed[session], effects)
+        cancel(placed[session], effects)
     # A process numbers its sessions from 1 again: what is left must not end with a new one of an old number.
     for order in state.orders.values():
         order.session = 0

@@ -1,6 +1,7 @@
 """A market at work: its definition, its book, its stops, who trades in it, and how an order stays or leaves."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 from book.accounts import AccountState
@@ -20,6 +21,8 @@ from book.terms import BUY, HALT, MAX_INT, STOP_LOSS, TAKE_PROFIT, TRADING
 from book.timers import EXPIRY, RESUMPTION, Timers
 
 NS_PER_MS: Final = 1_000_000
+# Of a step of `restore`: some hundred microseconds.
+ORDERS_PER_STEP: Final = 64
 
 _OrderClosed: Final = OrderClosed  # as in book.orders
 
@@ -105,6 +108,7 @@ class LiveMarket:
             maker_rate, taker_rate = self.rates(account)
             trader = self.traders[account.number] = Trader(
                 account,
+                self,
                 self.definition.symbol,
                 self._ledger.balance(account.number, self.base.name),
                 self._ledger.balance(account.number, self.quote.name),
@@ -266,8 +270,8 @@ class LiveMarket:
             self.candles.image(),
         )
 
-    def restore(self, image: MarketImage, accounts: dict[int, AccountState]) -> None:
-        """Become, from empty, the market that `image` was taken of.
+    def restore(self, image: MarketImage, accounts: dict[int, AccountState]) -> Iterator[None]:
+        """Become, from empty, the market that `image` was taken of; in steps, as there may be many orders.
 
         Raises:
             KeyError: an order is of an account there is not.
@@ -280,6 +284,8 @@ class LiveMarket:
             order = self._restored(resting, accounts)
             self.book.add(order)
             orders.append(order)
+            if len(orders) % ORDERS_PER_STEP == 0:
+                yield
         for waiting in image.stops:
             order = self._restored(waiting, accounts)
             self.stops.add(order)
@@ -289,8 +295,10 @@ class LiveMarket:
             self.triggered[order.order_id] = order
             orders.append(order)
         # The book is in the order of trading; an account's orders are in the order of their entry.
-        for order in sorted(orders, key=order_id_of):
+        for place, order in enumerate(sorted(orders, key=order_id_of), start=1):
             self._keep(order)
+            if place % ORDERS_PER_STEP == 0:
+                yield
         self.state = image.state
         self._halt_until(image.halted_until_ns)
         self.book.seq = image.book_seq

@@ -1,6 +1,6 @@
 """An order, the trader it belongs to, and the price level it queues in."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from book.accounts import AccountState
 from book.events import OrderView
@@ -9,6 +9,9 @@ from book.ledger import Balance
 from book.rates import fee
 from book.terms import GTC, GTD, MAX_INT, NEW
 
+if TYPE_CHECKING:
+    from book.live_market import LiveMarket
+
 # A compiled module looks up a class of an interpreted one by name each time, unless it is a constant of its own.
 _OrderView: Final = OrderView
 
@@ -16,12 +19,20 @@ _OrderView: Final = OrderView
 class Trader:
     """One account in one market: what its orders there are paid from and which of them are open."""
 
-    __slots__ = ("account", "base", "maker_rate", "open_orders", "quote", "symbol", "taker_rate")
+    __slots__ = ("account", "base", "maker_rate", "market", "open_orders", "quote", "symbol", "taker_rate")
 
     def __init__(  # noqa: PLR0917 -- once per account and market, in one place
-        self, account: AccountState, symbol: str, base: Balance, quote: Balance, maker_rate: int, taker_rate: int
+        self,
+        account: AccountState,
+        market: "LiveMarket",
+        symbol: str,
+        base: Balance,
+        quote: Balance,
+        maker_rate: int,
+        taker_rate: int,
     ) -> None:
         self.account = account
+        self.market = market
         self.symbol = symbol
         self.base = base
         self.quote = quote
@@ -280,14 +291,14 @@ class PriceLevel:
             order = order.behind
         return queue
 
-    def ahead_of(self, trader: Trader, leaving: Order | None = None) -> int:
+    def ahead_of(self, trader: Trader, wanted: int, leaving: Order | None = None) -> int:
         """The lots that stand before this trader's first order, as if `leaving` were gone; all if it has none here.
 
-        Hidden ones do not: they come forward behind it.
+        Hidden ones do not: they come forward behind it. Once there are as many as are wanted, the rest is not counted.
         """
         lots = 0
         order = self.first
-        while order is not None and (order.trader is not trader or order is leaving):
+        while order is not None and lots < wanted and (order.trader is not trader or order is leaving):
             if order is not leaving:
                 lots += order.quantity - order.executed - order.hidden
             order = order.behind

@@ -1,5 +1,8 @@
 """All that the engine knows, in one place: what commands change, queries read and a dump holds."""
 
+from collections.abc import Iterator
+from typing import Final
+
 from book.accounts import AccountState
 from book.adjustments import Adjustments
 from book.commands import DefineAccount, DefineAsset, DefineKey, DefineMarket, Definition
@@ -13,6 +16,10 @@ from book.live_market import LiveMarket
 from book.orders import Order, order_id_of
 from book.registry import Registry
 from book.timers import CANCEL_ALL, Timers
+
+# Of a restoring step: each some hundred microseconds. An account brings its memories with it.
+ROWS_PER_STEP: Final = 256
+ACCOUNTS_PER_STEP: Final = 8
 
 
 class State:
@@ -111,8 +118,8 @@ class State:
             adjustments=self.adjustments.all(),
         )
 
-    def restore(self, image: EngineImage) -> None:
-        """Become, from empty, what `image` was taken of.
+    def restore(self, image: EngineImage) -> Iterator[None]:
+        """Become, from empty, what `image` was taken of; in steps of about a millisecond.
 
         Raises:
             ValueError, KeyError: its parts do not fit together.
@@ -122,34 +129,45 @@ class State:
         self.last_time_ns = image.last_time_ns
         self.last_order_id = image.last_order_id
         self.digest = RollingDigest(image.digest_chain, image.digest_rest)
-        self._restore_definitions(image)
-        for number, asset, available, held in image.balances:
-            if number not in self.accounts:
-                raise ValueError(f"a balance of account {number}")
-            self.ledger.restore(number, asset, available, held)
-        for deposit in image.deposits:
-            self.deposits.add(deposit)
-        for adjusted in image.adjustments:
-            self.adjustments.add(adjusted)
-        for remembered in image.accounts:
+        yield from self._restore_definitions(image)
+        yield from self._restore_money(image)
+        for place, remembered in enumerate(image.accounts, start=1):
+            if place % ACCOUNTS_PER_STEP == 0:
+                yield
             account = self.accounts[remembered.definition.account]
             account.restore(remembered)
             if account.cancel_all_due_ns:
                 self.timers.set(CANCEL_ALL, account.number, account.cancel_all_due_ns)
         for market in image.markets:
-            self.markets[market.definition.symbol].restore(market, self.accounts)
+            yield from self.markets[market.definition.symbol].restore(market, self.accounts)
         for session, number in image.armed_sessions:
             self.armed_sessions[session] = self.accounts[number]
 
-    def _restore_definitions(self, image: EngineImage) -> None:
+    def _restore_money(self, image: EngineImage) -> Iterator[None]:
+        for place, (number, asset, available, held) in enumerate(image.balances, start=1):
+            if number not in self.accounts:
+                raise ValueError(f"a balance of account {number}")
+            self.ledger.restore(number, asset, available, held)
+            if place % ROWS_PER_STEP == 0:
+                yield
+        for place, deposit in enumerate(image.deposits, start=1):
+            self.deposits.add(deposit)
+            if place % ROWS_PER_STEP == 0:
+                yield
+        for adjusted in image.adjustments:
+            self.adjustments.add(adjusted)
+
+    def _restore_definitions(self, image: EngineImage) -> Iterator[None]:
         definitions: list[Definition] = [DefineAsset(asset) for asset in image.assets]
         definitions += [DefineAccount(account.definition) for account in image.accounts[1:]]
         definitions += [DefineKey(key) for key in image.keys]
         definitions += [DefineMarket(market.definition) for market in image.markets]
-        for definition in definitions:
+        for place, definition in enumerate(definitions, start=1):
             refused = self.define(definition)
             if type(refused) is Rejected:
                 raise ValueError(str(refused))
+            if place % ROWS_PER_STEP == 0:
+                yield
         self.engine_version = image.engine_version
         self.registry.revoked_keys.update(dict.fromkeys(image.revoked_keys))
         self.registry.frozen_assets.update(dict.fromkeys(image.frozen_assets))

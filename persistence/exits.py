@@ -24,6 +24,7 @@ class Stop(Exception):  # noqa: N818 - not a failure of this program: it refuses
     Stop
       Damaged        3   what is on disk is not what was written
       Unreadable     3   what is on disk cannot be read at all
+      BadBackup      3   what is in a backup is not what was copied, or is not of this exchange's course
       InUse          4   another process has the data folder
       NewerFormat    6   a newer program wrote it
     A failing write or sync is none of these: it goes to `die`, and no code here runs afterwards.
@@ -48,6 +49,17 @@ class Unreadable(Stop):
     """The data folder or a file in it cannot be read."""
 
     exit_code = Exit.DATA_DAMAGED
+
+
+class BadBackup(Stop):
+    """A backup is not what was copied, or belongs to another course of the exchange. Names the object."""
+
+    exit_code = Exit.DATA_DAMAGED
+
+    def __init__(self, url: str, name: str, what: str) -> None:
+        super().__init__(f"{url}, object {name}: {what}")
+        self.name = name
+        self.what = what
 
 
 class InUse(Stop):

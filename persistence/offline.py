@@ -1,11 +1,11 @@
-"""What can be done with a log while no exchange runs on it: verify, count, list, replay, cut.
+"""What can be done with a log and its snapshots while no exchange runs on them: verify, count, list, replay, cut.
 
 Everything reads with the same strict walk as a start does, and nothing here changes a file, but for `truncate`. The
 caller holds the data folder's lock, or lives with a last frame that is just being written.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 
 from book.commands import Command
 from book.definitions import Account, Key
+from book.engine import Engine
 from persistence import codec
 from persistence.codec import CheckRecord, NumberedRecord, Record, SealRecord, SegmentHeader, ShutdownRecord
 from persistence.exits import Damaged
@@ -31,6 +32,9 @@ from persistence.segments import (
     read_identity,
     segments,
 )
+from persistence.snapshot import FOLDER as SNAPSHOTS
+from persistence.snapshot import BadSnapshot, Footer, list_snapshots, must_belong, read_footer, read_snapshot
+from persistence.snapshotting import begin_engine, segments_after
 from persistence.storage import Disk
 
 # What a cut zeroes with one write.
@@ -70,21 +74,27 @@ class Verdict:
     """The last record is a shutdown."""
     torn_bytes: int = 0
     """Of a last frame that the next start will keep aside."""
+    first_seq: int = 1
+    """Where the log begins: greater than 1 where snapshots stand for what came before."""
+    snapshots: int = 0
+    """That are good in every byte, and belong to this log."""
+    newest_snapshot_seq: int = 0
+    bad_snapshots: list[str] = field(factory=list)
+    """What is wrong with the others: a start passes over them."""
     damage: Damage | None = None
 
 
-def verify(disk: Disk, *, covered_seq: int = 0, progress: Progress = no_progress) -> Verdict:
-    """Prove every byte and every record of the log, from what a snapshot covers (0: none) on.
+def verify(disk: Disk, *, progress: Progress = no_progress) -> Verdict:
+    """Prove every byte and every record of the log, and every byte of the snapshots.
 
     Damage is in the verdict. Raises Unreadable or NewerFormat.
     """
-    verdict = Verdict(last_seq=covered_seq)
+    verdict = Verdict()
     try:
         try:
-            found = after(segments(disk), covered_seq)
-            must_be_log_of(disk, read_identity(disk), found[0] if found else None)
+            found = _verify_headers(disk, verdict)
         except Damaged:
-            verdict.last_seq = max(covered_seq, _sound_until(disk))
+            verdict.last_seq = _sound_until(disk)
             raise
         verdict.segments = len(found)
         if found:
@@ -97,8 +107,29 @@ def verify(disk: Disk, *, covered_seq: int = 0, progress: Progress = no_progress
     return verdict
 
 
+def _verify_headers(disk: Disk, verdict: Verdict) -> Sequence[Segment]:
+    """The segments, as their headers belong together; and the snapshots, as they belong to them. Raises Damaged."""
+    found = segments(disk)
+    must_be_log_of(disk, read_identity(disk), found[0] if found else None)
+    for file in list_snapshots(disk):
+        try:
+            snapshot = read_snapshot(disk, file)
+        except BadSnapshot as error:
+            verdict.bad_snapshots.append(str(error))
+            continue
+        must_belong(disk, snapshot)
+        verdict.snapshots += 1
+        verdict.newest_snapshot_seq = snapshot.seq
+    if found:
+        verdict.first_seq = found[0].header.first_seq
+        verdict.last_seq = verdict.first_seq - 1
+        if not verdict.snapshots:
+            after(found, 0)
+    return found
+
+
 def _sound_until(disk: Disk) -> int:
-    """The last sequence number that can be reached from the log's beginning, whatever is wrong behind it."""
+    """The last sequence number that can be reached from where the log begins, whatever is wrong behind it."""
     reader = LogReader()
     with suppress(Damaged):
         for path in paths(disk):
@@ -247,12 +278,12 @@ def dump(
     key: int | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[Entry]:
-    """The records from `first_seq` to `last_seq`, of one account or key if asked for.
+    """The records from `first_seq` (at least, from where the log begins) to `last_seq`, of one account or key.
 
     Records without a number are listed where they stand, unless account or key is given. Raises Damaged where the log
     is damaged, after what is sound before it; Unreadable or NewerFormat.
     """
-    for frame in _frames(disk, progress, covered_seq=first_seq - 1):
+    for frame in _frames(disk, progress, first_seq=first_seq):
         if last_seq is not None and frame.header.count and frame.header.first_seq > last_seq:
             return
         for index, record in enumerate(frame.records()):
@@ -296,18 +327,43 @@ def _kind_name(record: Record) -> str:
 # Replay ---------------------------------------------------------------------------------------------------------------
 
 
-def replay(disk: Disk, engine: ReplayedEngine, *, progress: Progress = no_progress) -> Replay:
-    """Fold the whole log into an empty engine. Raises Damaged, also where a check does not match."""
-    fold = Replay(engine)
-    for frame in _frames(disk, progress):
-        fold.feed(frame)
+def replay(
+    disk: Disk, engine: ReplayedEngine, *, begun_with: Footer | None = None, progress: Progress = no_progress
+) -> Replay:
+    """Fold the log into an engine: an empty one, or one that holds a snapshot already (see `begin_replay`).
+
+    Raises Damaged, also where a check does not match, or where the log's beginning is gone.
+    """
+    fold = Replay(engine, after_seq=0 if begun_with is None else begun_with.seq)
+    found = segments_after(disk, begun_with)
+    if found:
+        for frame in Walk(disk, found, progress):
+            fold.feed(frame)
     return fold
 
 
-def _frames(disk: Disk, progress: Progress, *, covered_seq: int = 0) -> Iterator[Frame]:
-    found = after(segments(disk), covered_seq)
+def begin_replay(disk: Disk) -> tuple[Engine, Footer | None]:
+    """What to replay the whole log into: an empty engine, or, where the beginning is gone, the oldest good snapshot.
+
+    Raises Damaged, Unreadable or NewerFormat.
+    """
+    found = segments(disk)
+    if not found or found[0].header.first_seq == 1:
+        return Engine(), None
+    return begin_engine(disk, oldest=True)
+
+
+def first_seq(disk: Disk) -> int:
+    """The first sequence number that is in the log; 1 without any. Raises Damaged, Unreadable or NewerFormat."""
+    found = paths(disk)
+    return read_header(disk, found[0]).header.first_seq if found else 1
+
+
+def _frames(disk: Disk, progress: Progress, *, first_seq: int = 1) -> Iterator[Frame]:
+    """The frames that there are from a sequence number on, and some before it."""
+    found = segments(disk)
     if found:
-        yield from Walk(disk, found, progress)
+        yield from Walk(disk, after(found, max(first_seq, found[0].header.first_seq) - 1), progress)
 
 
 # Cut ------------------------------------------------------------------------------------------------------------------
@@ -322,7 +378,7 @@ class Cut:
     """The segment where the log ends now."""
     offset: int
     kept_aside: tuple[str, ...]
-    """The files that hold what was cut; none if there was nothing to cut."""
+    """The files that hold what was cut, snapshots of it too; none if there was nothing to cut."""
 
 
 class CannotCutError(ValueError):
@@ -337,13 +393,14 @@ def truncate(disk: Disk, last_seq: int) -> Cut:
     NewerFormat with every file as it was.
     """
     segment, offset = _cutting_point(disk, last_seq)
+    # Before the log: one without a newest snapshot starts, a snapshot without its log does not.
+    kept = _set_aside_snapshots(disk, segment, offset, last_seq)
     data = disk.read(segment.path)
     remains = data[offset:].rstrip(b"\0")
     behind = [path for path in paths(disk) if path > segment.path]
-    kept = []
     if remains:
         kept.append(free_name(disk, f"{segment.path}.{offset}.cut"))
-        disk.write_file(kept[0], remains)
+        disk.write_file(kept[-1], remains)
     for path in reversed(behind):
         kept.append(free_name(disk, f"{path}.cut"))
         disk.rename(path, kept[-1])
@@ -380,6 +437,30 @@ def _cutting_point(disk: Disk, last_seq: int) -> tuple[Segment, int]:
         )
     # A sealed segment whose successor is lost goes on itself, so its seal goes too.
     return reader.segment, last_frame if reader.sealed else reader.offset
+
+
+def _set_aside_snapshots(disk: Disk, segment: Segment, offset: int, last_seq: int) -> list[str]:
+    """Rename the snapshots of what is to be cut; where they are now. Raises CannotCutError where one is needed."""
+    needless: list[str] = []
+    kept: list[int] = []
+    for file in list_snapshots(disk):
+        place = (0, 0)
+        with suppress(BadSnapshot):
+            footer = read_footer(disk, file)
+            place = footer.segment, footer.offset
+        if file.seq > last_seq or place >= (segment.header.first_seq, offset):
+            needless.append(file.path)
+        elif place != (0, 0):
+            kept.append(file.seq)
+    begins = first_seq(disk)
+    if begins > 1 and not kept:
+        raise CannotCutError(f"the log begins with number {begins}, and no snapshot up to {last_seq} would be left")
+    aside = [free_name(disk, f"{path}.cut") for path in needless]
+    for path, name in zip(needless, aside, strict=True):
+        disk.rename(path, name)
+    if aside:
+        disk.sync_folder(SNAPSHOTS)
+    return aside
 
 
 def _empty_from(disk: Disk, path: str, header: SegmentHeader, offset: int) -> None:

@@ -59,6 +59,9 @@ class Replay:
 
     def steps(self, frame: Frame) -> Iterator[None]:
         """Apply a frame in steps of RECORDS_PER_STEP, yielding in between."""
+        if frame.next_seq <= self.last_seq:
+            yield
+            return
         records = frame.records()
         count = frame.header.count
         if frame.header.first_seq > self.last_seq + 1:

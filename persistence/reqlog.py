@@ -126,8 +126,7 @@ class Reqlog:
     def _go_to(self, segment: Segment, position: Position, offset: int) -> None:
         self._segment = segment
         self._file = self._disk.open(segment.path)
-        self._next_seq = position.next_seq
-        self._chain = position.chain
+        self._position = position  # replaced as a whole: others look at it while a thread writes
         self._offset = offset
         self._limit = _limit(segment.header.size)
 
@@ -136,12 +135,12 @@ class Reqlog:
     @property
     def next_seq(self) -> int:
         """The sequence number the next numbered record gets."""
-        return self._next_seq
+        return self._position.next_seq
 
     @property
     def position(self) -> Position:
         """The end of the log, for a reader to stop at. All before it is on disk (durability `os`: written)."""
-        return Position(self._next_seq, self._chain)
+        return self._position
 
     @property
     def exchange_id(self) -> bytes:
@@ -164,6 +163,11 @@ class Reqlog:
         return self._segment.path
 
     @property
+    def offset(self) -> int:
+        """Where the next frame goes in the open segment."""
+        return self._offset
+
+    @property
     def segment_created_ns(self) -> int:
         """When the open segment was begun."""
         return self._segment.header.created_ns
@@ -171,7 +175,7 @@ class Reqlog:
     @property
     def segment_has_records(self) -> bool:
         """Whether the open segment holds a numbered record; if not, it cannot be sealed."""
-        return self._next_seq > self._segment.header.first_seq
+        return self._position.next_seq > self._segment.header.first_seq
 
     @property
     def room(self) -> int:
@@ -226,7 +230,7 @@ class Reqlog:
         self._file.close()
         # Cutting it down takes the disk long, and is only tidiness: `prepare_next` does it.
         self._uncut.append((self._segment.path, self._offset))
-        self._go_to(successor, Position(self._next_seq, successor.chain), codec.SEGMENT_HEADER_BYTES)
+        self._go_to(successor, Position(self._position.next_seq, successor.chain), codec.SEGMENT_HEADER_BYTES)
 
     def close(self, records: Sequence[bytes] = (), *, time_ns: int) -> None:
         """Stop in order: the records (a check), a shutdown and the seal; without room for a new segment, no seal."""
@@ -251,9 +255,9 @@ class Reqlog:
         return codec.encode_frame(
             records,
             count=count,
-            previous=self._chain,
+            previous=self._position.chain,
             salt=header.salt,
-            first_seq=self._next_seq,
+            first_seq=self._position.next_seq,
             time_ns=time_ns,
             epoch=header.epoch,
             flags=self._flags,
@@ -264,15 +268,14 @@ class Reqlog:
         if sync:
             self._file.datasync()
         self._offset += len(frame)
-        self._chain = chain
-        self._next_seq += count
+        self._position = Position(self._position.next_seq + count, chain)
 
     def _successor(self, chain: bytes, time_ns: int) -> SegmentHeader:
         return evolve(
             self._segment.header,
             engine_version=self._engine_version,
             number=self._segment.header.number + 1,
-            first_seq=self._next_seq,
+            first_seq=self._position.next_seq,
             salt=_salt(self._entropy),
             created_ns=time_ns,
             size=self._config.segment_bytes,

@@ -142,7 +142,10 @@ def segments(disk: Disk, *, engine_version: int | None = None) -> list[Segment]:
 def after(found: Sequence[Segment], covered_seq: int) -> Sequence[Segment]:
     """Those segments that hold what comes after `covered_seq`. Raises Damaged when the log begins too late for that."""
     if found and found[0].header.first_seq > covered_seq + 1:
-        raise found[0].damaged(0, f"the log begins here, but what follows sequence number {covered_seq} is needed")
+        what = f"the log begins here, but what follows sequence number {covered_seq} is needed"
+        if covered_seq == 0:
+            what = "the log begins here, and there is no good snapshot to stand for what came before"
+        raise found[0].damaged(0, what)
     passed = sum(segment.header.first_seq <= covered_seq + 1 for segment in found)
     return found[max(0, passed - 1) :]
 
@@ -150,18 +153,23 @@ def after(found: Sequence[Segment], covered_seq: int) -> Sequence[Segment]:
 def read_header(disk: Disk, path: str, *, engine_version: int | None = None) -> Segment:
     """The segment at `path`. Raises Damaged, Unreadable or NewerFormat."""
     data = disk.read(path, 0, codec.SEGMENT_HEADER_BYTES)
+    return segment_of(disk.root, path, data, engine_version=engine_version)
+
+
+def segment_of(root: str, path: str, data: bytes, *, engine_version: int | None = None) -> Segment:
+    """The segment whose file begins with `data`. Raises Damaged or NewerFormat."""
     header = codec.decode_segment_header(data)
     if header is None:
         named = re.fullmatch(rf"{FOLDER}/\d{{20}}\.log", path)
         what = "the segment header is damaged" if named else "this is no segment of the log; move it elsewhere"
-        raise Damaged(disk.root, path, 0, what)
+        raise Damaged(root, path, 0, what)
     if header.version > codec.FORMAT_VERSION:
         raise NewerFormat(f"{path} has format {header.version}, this program knows up to {codec.FORMAT_VERSION}")
     if engine_version is not None and header.engine_version > engine_version:
         raise NewerFormat(f"{path} is by engine version {header.engine_version}, this program has {engine_version}")
     if path != path_of(header.first_seq):
-        raise Damaged(disk.root, path, 40, f"it is {path_of(header.first_seq)} under another name")
-    return Segment(disk.root, path, header, codec.segment_chain(data))
+        raise Damaged(root, path, 40, f"it is {path_of(header.first_seq)} under another name")
+    return Segment(root, path, header, codec.segment_chain(data[: codec.SEGMENT_HEADER_BYTES]))
 
 
 def _must_follow(before: Segment, after: Segment) -> None:

@@ -200,16 +200,18 @@ class RealDisk:
                 raise NoSpace(f"no room on the disk for the {size} bytes of {whole}") from error
 
     def write_file(self, path: str, data: bytes) -> None:
-        whole = self._root / path
-        temporary = self._root / f"{path}.tmp"
-        with self._fatal("writing", path):
-            with temporary.open("wb", buffering=0) as file:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            temporary.replace(whole)
-            _sync_folder(whole.parent)
+        unfinished = f"{path}.tmp"
+        self.write_unnamed(unfinished, data)
+        self.rename(unfinished, path)
+        self.sync_folder(path.rpartition("/")[0])
+
+    def write_unnamed(self, path: str, data: bytes) -> None:
+        """Create or replace a file, its bytes synced and its name not: what a rename is to follow."""
+        with self._fatal("writing", path), (self._root / path).open("wb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
 
     def truncate(self, path: str, size: int) -> None:
         with self._fatal("cutting", path), (self._root / path).open("rb+", buffering=0) as file:

@@ -13,11 +13,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from actors.admin_command import COMMAND_SECONDS, WORK_SECONDS
 from persistence.exits import Exit
 
 DEFAULT_SOCKET: Final = Path("demo-data/admin.sock")
 # A little more than the exchange allows a command, so that its own words arrive.
-TIMEOUT_SECONDS: Final = 35.0
+TIMEOUT_SECONDS: Final = COMMAND_SECONDS + 5
+WORK_TIMEOUT_SECONDS: Final[dict[str, float]] = {
+    "snapshot": WORK_SECONDS + 5,
+    "backup": WORK_SECONDS + 5,
+}
 
 
 def admin(
@@ -36,7 +41,7 @@ def admin(
         params["yes"] = True
     line = msgspec.json.encode({"method": name, "params": params}) + b"\n"
     try:
-        answer = _ask(socket, line)
+        answer = _ask(socket, line, WORK_TIMEOUT_SECONDS.get(name, TIMEOUT_SECONDS))
     except EOFError:
         typer.echo("tallystick: the exchange hung up without an answer, as it does when its admin restarts", err=True)
         raise typer.Exit(1) from None
@@ -55,9 +60,9 @@ def admin(
         raise typer.Exit(1)
 
 
-def _ask(path: Path, line: bytes) -> bytes:
+def _ask(path: Path, line: bytes, timeout_seconds: float) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(TIMEOUT_SECONDS)
+        connection.settimeout(timeout_seconds)
         connection.connect(str(path))
         connection.sendall(line)
         answer = b""

@@ -10,10 +10,12 @@ import supervisor
 from persistence.exits import Exit
 from tallystick import running, terminal
 from tallystick.admin import admin
+from tallystick.backup import backup
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
+from tallystick.snapshot_command import take_snapshot
 
 _log = structlog.get_logger("tallystick")
 
@@ -25,10 +27,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(log, name="log")
+app.add_typer(backup, name="backup")
 app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
 app.command()(selfcheck)
+# Not for people: a running exchange starts it.
+app.command(hidden=True)(take_snapshot)
 
 
 def main() -> None:

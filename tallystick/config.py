@@ -16,12 +16,14 @@ from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError, tra
 from cattrs.v import format_exception
 
 from actors.admin import AdminConfig
+from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
 from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, key_of, market_of
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
+from actors.snapshotter import SnapshotConfig
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
 from book.definitions import Account, Asset
 from book.engine import Engine
@@ -63,7 +65,9 @@ class File:
     admin: AdminConfig
     gateway: GatewayConfig = Factory(GatewayConfig)
     writer: WriterConfig = Factory(WriterConfig)
+    snapshots: SnapshotConfig = Factory(SnapshotConfig)
     metrics: MetricsConfig = Factory(MetricsConfig)
+    backup: BackupConfig = Factory(BackupConfig)
     assets: tuple[AssetWords, ...] = ()
     markets: tuple[MarketWords, ...] = ()
     accounts: tuple[AccountWords, ...] = ()
@@ -95,10 +99,12 @@ def load(path: Path) -> Settings:
         file.data.folder,
         Config(
             writer=file.writer,
+            snapshots=file.snapshots,
             matching=MatchingConfig(definitions),
             gateway=file.gateway,
             admin=file.admin,
             metrics=file.metrics,
+            backup=file.backup,
         ),
     )
 

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from actors.admin import AdminConfig
+from actors.backup import BackupConfig
 from actors.gateway import GatewayConfig
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
@@ -22,6 +23,7 @@ HOST: Final = "127.0.0.1"
 PORT: Final = 7700
 METRICS_PORT: Final = 9100
 SOCKET: Final = "admin.sock"
+BACKUP: Final = "backup"
 
 
 def demo(
@@ -40,6 +42,8 @@ def demo(
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-demo-")))
         folder = data.absolute()
+        with suppress(OSError):  # the folder's lock comes next, and has the words for it
+            (folder / BACKUP).mkdir(parents=True, exist_ok=True)
         config = demo_config(folder, port=port, market_maker=not quiet_market)
 
         def ready(addresses: Addresses) -> None:
@@ -71,6 +75,7 @@ def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:
         admin=AdminConfig(folder / SOCKET, test_money=True),
         # Only one demo at a time can have the usual ports.
         metrics=MetricsConfig(HOST, METRICS_PORT if port == PORT else 0),
+        backup=BackupConfig(target=(folder / BACKUP).as_uri()),
         market_maker=MARKET_MAKER if market_maker else None,
     )
 

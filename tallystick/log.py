@@ -1,22 +1,20 @@
 """`tallystick log`: offline work on a data folder's request log. Only `truncate` changes anything."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from book.engine import Engine
 from persistence import offline
 from persistence.exits import Exit, Stop
 from persistence.offline import CannotCutError
 from persistence.storage import RealDisk, lock
 from tallystick.running import die
-from tallystick.terminal import progress
+from tallystick.terminal import moment, progress
 
 T = TypeVar("T")
 
@@ -24,8 +22,6 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's data
 Json = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
 
 log = typer.Typer(help="Work offline on a data folder's request log.", no_args_is_help=True)
-
-_BILLION: Final = 1_000_000_000
 
 
 @log.command()
@@ -40,16 +36,24 @@ def verify(folder: Folder, *, json: Json = False) -> None:
     else:
         typer.echo(
             f"{verdict.records} records in {verdict.frames} frames and {verdict.segments} segments, "
-            f"{verdict.checks} checks; the last is number {verdict.last_seq} of {_moment(verdict.last_time_ns)}; "
+            f"{verdict.checks} checks; the last is number {verdict.last_seq} of {moment(verdict.last_time_ns)}; "
             + ("stopped in order" if verdict.stopped_in_order else "not stopped in order")
         )
+        if verdict.first_seq > 1:
+            typer.echo(f"it begins with number {verdict.first_seq}: snapshots stand for what came before")
+        if verdict.snapshots:
+            typer.echo(f"{verdict.snapshots} snapshots, the newest of number {verdict.newest_snapshot_seq}")
         if verdict.torn_bytes:
             typer.echo(f"{verdict.torn_bytes} bytes of a torn last frame: the next start keeps them aside")
-    if verdict.damage is None:
+    for reason in verdict.bad_snapshots:
+        typer.echo(f"tallystick: a bad snapshot, which a start passes over: {reason}", err=True)
+    damage = verdict.damage
+    if damage is None:
+        if verdict.bad_snapshots:
+            raise typer.Exit(Exit.DATA_DAMAGED)
         if not json:
             typer.echo("clean")
         return
-    damage = verdict.damage
     typer.echo(f"tallystick: {damage.error}", err=True)
     typer.echo(f"tallystick: sound up to number {damage.sound_seq}; {_behind(damage)}", err=True)
     raise typer.Exit(Exit.DATA_DAMAGED)
@@ -87,7 +91,7 @@ def stat(folder: Folder, *, json: Json = False) -> None:
         for name, many in counter.most_common():
             counts.add_row(f"{title} {name}", str(many))
     console.print(counts)
-    console.print(f"from {_moment(total.first_time_ns)} to {_moment(total.last_time_ns)}, {total.bytes} bytes")
+    console.print(f"from {moment(total.first_time_ns)} to {moment(total.last_time_ns)}, {total.bytes} bytes")
 
 
 @log.command()
@@ -102,6 +106,9 @@ def dump(
     """Print the log's records, one line of JSON each."""
 
     def show() -> None:
+        begins = offline.first_seq(_disk(folder))
+        if first < begins:
+            typer.echo(f"tallystick: the log begins with number {begins}; what came before is in snapshots", err=True)
         for entry in offline.dump(_disk(folder), first_seq=first, last_seq=last, account=account, key=key):
             typer.echo(msgspec.json.encode(entry.described()))
 
@@ -111,8 +118,13 @@ def dump(
 @log.command()
 def replay(folder: Folder, *, json: Json = False) -> None:
     """Replay the log into an engine, prove it, and print where it arrives."""
-    engine = Engine()
-    fold = _guarded(lambda: offline.replay(_disk(folder), engine, progress=progress("replaying")))
+    disk = _disk(folder)
+    engine, snapshot = _guarded(lambda: offline.begin_replay(disk))
+    if snapshot is not None:
+        typer.echo(
+            f"tallystick: the log's beginning is gone; this begins with the snapshot of {snapshot.seq}", err=True
+        )
+    fold = _guarded(lambda: offline.replay(disk, engine, begun_with=snapshot, progress=progress("replaying")))
     engine.check()
     result = {
         "seq": fold.last_seq,
@@ -169,7 +181,3 @@ def _guarded(work: Callable[[], T]) -> T:
     except CannotCutError as error:
         typer.echo(f"tallystick: {error}", err=True)
         raise typer.Exit(Exit.USAGE) from None
-
-
-def _moment(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns / _BILLION, UTC).isoformat(timespec="milliseconds")

@@ -5,6 +5,7 @@ import os
 import resource
 import secrets
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,14 +17,20 @@ import trio
 from attrs import evolve
 
 import supervisor
+from actors.snapshot_process import RealSnapshotProcess
 from actors.world import RealClock, RealNetwork, Threads
+from persistence import crash_points
+from persistence.crash_points import CrashingDisk, CrashingStore, CrashPoints, kill_this_process, kill_with_parent
 from persistence.exits import Exit
+from persistence.object_store import ObjectStore, open_target
 from persistence.recovery import Progress
 from persistence.storage import RealDisk, lock
 from tallystick.operators import exit_code, for_operators
 
 # A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
 SWITCH_SECONDS: Final = 0.0002
+# Of every millisecond or so that copying to the backup computes, it sleeps as long: matching comes first.
+BREATH_SECONDS: Final = 0.001
 BLOCKING_THREADS: Final = 8
 # The log tells everybody's orders and balances: it is for the exchange's user, and for its group to read.
 UMASK: Final = 0o027
@@ -32,6 +39,9 @@ RESERVED_DESCRIPTORS: Final = 256
 # What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all
 # of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
+
+# What starts this program once more, as a process of its own.
+PROGRAM: Final = (sys.executable, "-m", "tallystick")
 
 _log = structlog.get_logger("tallystick")
 
@@ -73,6 +83,31 @@ def _cancellable(progress: Callable[[str], Progress], what: str) -> Progress:
     return step
 
 
+def _breathe() -> None:
+    """The pace of long work in a thread: let the others run, and end when a stop says so."""
+    trio.from_thread.check_cancelled()
+    time.sleep(BREATH_SECONDS)
+
+
+def _armed(kill: Callable[[], None] = kill_this_process) -> CrashPoints | None:
+    """Where a test has this process end; None in real life."""
+    words = os.environ.get(crash_points.ENVIRONMENT)
+    return CrashPoints.armed_by(words, kill=kill) if words else None
+
+
+def snapshot_disk(data_folder: str) -> RealDisk:
+    """The data folder, for the process that takes a snapshot of it."""
+    return _disk(data_folder, _armed(kill_with_parent))
+
+
+def _disk(data_folder: str, points: CrashPoints | None) -> RealDisk:
+    return RealDisk(data_folder, die) if points is None else CrashingDisk(data_folder, die, points)
+
+
+def _open_target(points: CrashPoints | None) -> Callable[[str], ObjectStore]:
+    return open_target if points is None else lambda url: CrashingStore(open_target(url), points)
+
+
 def run(
     config: supervisor.Config,
     data_folder: str,
@@ -93,7 +128,8 @@ def run(
 
     try:
         with lock(data_folder):
-            disk = RealDisk(data_folder, die)
+            points = _armed()
+            disk = _disk(data_folder, points)
             world = supervisor.World(
                 clock=RealClock(),
                 disk=disk,
@@ -104,6 +140,9 @@ def run(
                 die=die,
                 uid=os.getuid(),
                 progress=partial(_cancellable, progress),
+                snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
+                open_target=_open_target(points),
+                pace=_breathe,
             )
             trio.run(supervisor.serve, config, world, serving)
     except Exception as error:  # noqa: BLE001 - the last place: every error becomes one line and an exit code

@@ -4,6 +4,7 @@ import atexit
 import logging
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -16,6 +17,8 @@ from tallystick.operators import for_operators
 
 # On no terminal a line every so often is enough.
 LINE_SECONDS: Final = 5.0
+
+_BILLION: Final = 1_000_000_000
 
 _log = structlog.get_logger("tallystick")
 _stderr = Console(stderr=True)
@@ -48,6 +51,11 @@ def _plain_words(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
         del event["exc_info"]
         event["reason"] = str(mendable)
     return event
+
+
+def moment(time_ns: int) -> str:
+    """A time since 1970 as people write it, in UTC."""
+    return datetime.fromtimestamp(time_ns / _BILLION, UTC).isoformat(timespec="milliseconds")
 
 
 def progress(what: str) -> persistence.recovery.Progress:

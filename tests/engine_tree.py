@@ -1,4 +1,4 @@
-"""Matching and the log's writer under a supervisor, on a simulated disk: the engine's half of the exchange."""
+"""Writer, matching and snapshotter under a supervisor, on a simulated disk: the engine's half of the exchange."""
 
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -13,19 +13,24 @@ from actors.matching import Matching, MatchingConfig
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch, Outcome, Request
 from actors.restarts import Backoff
+from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, SnapshotTaken, Snapshotter
 from actors.supervision import NEVER_ESCALATES, REST_FOR_ONE, Child, Supervisor
 from actors.world import Clock
 from book.commands import Command
 from book.engine import Engine
 from book.queries import Query
 from persistence.codec import CommandRecord, ConfigRecord, RefusedRecord, TickRecord
+from persistence.pruning import IsCopied
 from persistence.replay import Replay
 from persistence.reqlog import ReqlogConfig
 from persistence.segments import LogReader, segments
 from persistence.storage import Disk
 from tallystick.demo import definitions
 from tests.simulation.disk import SimulatedDisk, power_cut
-from tests.simulation.world import Inline, VirtualClock, entropy_of, no_progress
+from tests.simulation.world import Inline, InlineSnapshots, VirtualClock, entropy_of, no_progress
+
+# Only when asked for.
+SELDOM = SnapshotConfig(log_bytes=1 << 40, seconds=604_800)
 
 
 class CrashError(Exception):
@@ -56,8 +61,13 @@ class Crashable:
         self._crash.set()
 
 
+def never_copied(_first_seq: int) -> bool:
+    """No segment may go, so that a test can look at all of the log."""
+    return False
+
+
 class EngineTree:
-    """Writer and matching under a supervisor, on a simulated disk."""
+    """Writer, matching and snapshotter under a supervisor, on a simulated disk."""
 
     def __init__(
         self,
@@ -67,9 +77,12 @@ class EngineTree:
         engine: Callable[[], Engine] = Engine,
         segment_bytes: int = 64 * 1024,
         clock: Clock | None = None,
+        snapshots: SnapshotConfig = SELDOM,
+        is_copied: IsCopied = never_copied,
     ) -> None:
         log: Mailbox[LogItem] = Mailbox("reqlog-writer", 4, rank=0)
         matching: Mailbox[Batch] = Mailbox("matching", 4, rank=1)
+        wanted: Mailbox[SnapshotCall] = Mailbox("snapshotter", 4, rank=2)
         state = LogState()
         clock, blocking = clock or VirtualClock(), Inline(disk)
         self.disk = disk
@@ -104,12 +117,30 @@ class EngineTree:
                 progress=no_progress,
             ).run
         )
+        self.process = InlineSnapshots(disk)
+        self.snapshot_state = SnapshotState()
+        self.wanted: Sender[SnapshotCall] = wanted.sender(3)
+        self.snapshotter = Crashable(
+            Snapshotter(
+                snapshots,
+                wanted,
+                log.sender(2),
+                process=self.process,
+                disk=disk,
+                blocking=Inline(disk),
+                clock=clock,
+                state=self.snapshot_state,
+                log_state=state,
+                is_copied=is_copied,
+            ).run
+        )
         self.root = Supervisor(
             "engine",
             REST_FOR_ONE,
             [
                 Child("reqlog-writer", self.writer.run, limit=NEVER_ESCALATES),
                 Child("matching", self.matching.run, limit=NEVER_ESCALATES, start_timeout_seconds=None),
+                Child("snapshotter", self.snapshotter.run, limit=NEVER_ESCALATES),
             ],
             random=random,
             die=power_cut,
@@ -130,6 +161,13 @@ class EngineTree:
         await self.client.send(batch, timeout_seconds=60)
         with trio.fail_after(60):
             return await batch.wait()
+
+    async def snapshot(self) -> SnapshotTaken:
+        """Have one taken."""
+        call = SnapshotCall(None)
+        await self.wanted.send(call, timeout_seconds=60)
+        with trio.fail_after(600):
+            return await call.wait()
 
     async def ask_until_done(self, query: Query) -> Outcome:
         """The answer to a read, however often matching has to come back for it."""

@@ -14,10 +14,11 @@ from attrs import evolve
 import supervisor
 from actors.world import RealClock, RealNetwork, Threads
 from book.engine import Engine
+from persistence.object_store import no_pace, open_target
 from persistence.storage import RealDisk
 from tallystick.demo_command import demo_config
 from tests.simulation.disk import power_cut
-from tests.simulation.world import no_progress
+from tests.simulation.world import InlineSnapshots, no_progress
 
 
 class Connection:
@@ -121,11 +122,13 @@ async def running(
 ) -> AsyncIterator[Running]:
     """A demo exchange without its market maker, stopped in order at the end."""
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
+    (folder / "backup").mkdir(exist_ok=True)
     config = demo_config(folder, port=0, market_maker=False)
     config = evolve(config, admin=evolve(config.admin, test_money=test_money))
+    disk = RealDisk(str(folder), power_cut)
     world = supervisor.World(
         clock=RealClock(),
-        disk=RealDisk(str(folder), power_cut),
+        disk=disk,
         network=RealNetwork(),
         blocking=Threads(8),
         random=Random(0),
@@ -133,6 +136,9 @@ async def running(
         die=power_cut,
         uid=os.getuid(),
         progress=no_progress,
+        open_target=open_target,
+        pace=no_pace,
+        snapshot_process=InlineSnapshots(disk),
         engine=engine,
     )
     addresses = supervisor.Addresses()

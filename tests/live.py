@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from tests.counts import count
 
@@ -28,6 +29,14 @@ def run_tallystick(*words: str, timeout: float = 60.0, **options: Any) -> subpro
     )
 
 
+class DidNotStartError(AssertionError):
+    """It ended before it served."""
+
+    def __init__(self, code: int, errors: str) -> None:
+        super().__init__(f"it did not start within {START_SECONDS} s: exit code {code}\n{errors[-2000:]}")
+        self.code = code
+
+
 class LiveExchange:
     """A `tallystick demo` on a data folder, started and ended as often as a test likes."""
 
@@ -38,10 +47,12 @@ class LiveExchange:
         self.ready: dict[str, Any] = {}
         self.errors = ""
 
-    def start(self) -> Self:
-        """Start it and wait until it says that it serves."""
+    def start(self, **variables: str) -> Self:
+        """Start it with these environment variables and wait until it says that it serves. Raises DidNotStartError."""
         assert self._process is None
-        process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**variables)
+        )
         self._process = process
         assert process.stdout is not None
         assert process.stderr is not None
@@ -49,15 +60,19 @@ class LiveExchange:
         self._errors_thread.start()
         watchdog = threading.Timer(START_SECONDS, process.kill)
         watchdog.start()
-        line = process.stdout.readline()
+        ready = self._wait(process.stdout)
         watchdog.cancel()
-        if not line:
-            code = self._end(None)
-            raise AssertionError(f"it did not start within {START_SECONDS} s: exit code {code}\n{self.errors[-2000:]}")
-        self.ready = json.loads(line)
+        if ready is None:
+            raise DidNotStartError(self._end(None), self.errors)
+        self.ready = ready
         return self
 
-    def _keep_errors(self, stream: Any) -> None:
+    def _wait(self, output: IO[str]) -> dict[str, Any] | None:
+        """What it says when it serves; None if it ended before."""
+        line = output.readline()
+        return json.loads(line) if line else None
+
+    def _keep_errors(self, stream: IO[str]) -> None:
         for line in stream:
             self.errors += line
         stream.close()
@@ -67,6 +82,11 @@ class LiveExchange:
         """Of the running process."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not ended by one of these."""
+        return self._process is not None
 
     def kill(self) -> None:
         """SIGKILL: nothing of it runs afterwards."""
@@ -100,16 +120,134 @@ class LiveExchange:
     def client(self, account: str | None = None) -> "LiveClient":
         """A connection, logged on if an account is named."""
         host, port = self.ready["client"].rsplit(":", 1)
-        client = LiveClient(host, int(port))
-        if account is not None:
-            assert client.ask("session.logon", apiKey=account)["status"] == 200
+        client = LiveClient((host, int(port)))
+        try:
+            assert client.receive_line()["event"] == "hello"
+            if account is not None:
+                assert client.ask("session.logon", apiKey=account)["status"] == 200
+        except BaseException:
+            client.close()
+            raise
         return client
+
+    def operator(self) -> "LiveClient":
+        """A connection to the admin socket."""
+        return LiveClient(self.ready["admin"])
+
+    def wait_at_most(self, seconds: float) -> int | None:
+        """The exit code of a process that ends by itself; None while it runs."""
+        assert self._process is not None
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        return self.wait()
 
     def admin(self, *words: str) -> Any:
         """The result of one admin command; AssertionError when it is refused."""
         answer = json.loads(run_tallystick("admin", "--json", "--socket", self.ready["admin"], *words).stdout)
         assert answer["status"] == 200, answer
         return answer["result"]
+
+
+# The demo's market, accounts and keys, with a log that goes from segment to segment all the time.
+_CONFIG = """
+[data]
+folder = "{data}"
+
+[admin]
+socket = "{socket}"
+test_money = true
+
+[gateway]
+port = 0
+unsigned_logon = true
+
+[gateway.session]
+requests_per_second = 10_000_000
+burst = 10_000_000
+
+[metrics]
+port = 0
+
+[[assets]]
+name = "BTC"
+scale = 8
+
+[[assets]]
+name = "USDT"
+scale = 6
+
+[[markets]]
+symbol = "BTC-USDT"
+tick = "0.01"
+lot = "0.0001"
+min_quantity = "0.0001"
+max_quantity = "10000"
+min_notional = "5"
+max_open_orders = 200_000
+maker_fee = "0.001"
+taker_fee = "0.002"
+reference_price = "50000.00"
+band = "0.5"
+halt_ms = 60_000
+
+[[accounts]]
+id = 1
+name = "alice"
+
+[[accounts]]
+id = 2
+name = "bob"
+
+[[keys]]
+id = 1
+name = "alice"
+account = "alice"
+permissions = ["read", "trade"]
+public_key = "{key}"
+
+[[keys]]
+id = 2
+name = "bob"
+account = "bob"
+permissions = ["read", "trade"]
+public_key = "{key}"
+"""
+
+
+class ConfiguredExchange(LiveExchange):
+    """A `tallystick run` with a configuration like the demo's, to which a test adds what it is about."""
+
+    def __init__(
+        self, data: Path, sections: str = "", *, beside: Path | None = None, program: Sequence[str] = TALLYSTICK
+    ) -> None:
+        """`sections` are further ones of the configuration, as TOML. It and the socket are in the folder `beside`."""
+        super().__init__(data)
+        beside = data.parent if beside is None else beside
+        config = beside / "tallystick.toml"
+        self._socket = beside / "admin.sock"
+        config.write_text(_CONFIG.format(data=data, socket=self._socket, key="0f" * 32) + sections)
+        self._command = [*program, "run", "--config", str(config)]
+        self._serving: queue.Queue[str | None] = queue.Queue()
+
+    def start(self, **variables: str) -> Self:
+        """Start it with these environment variables and wait until it says that it serves. Raises DidNotStartError."""
+        self._serving = queue.Queue()
+        return super().start(**variables)
+
+    def _wait(self, output: IO[str]) -> dict[str, Any] | None:
+        del output
+        client = self._serving.get()
+        return None if client is None else {"client": client, "admin": str(self._socket)}
+
+    def _keep_errors(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.errors += line
+            if "serving clients on" in line:
+                self._serving.put(line.split()[-1])
+        self._serving.put(None)
+        stream.close()
 
 
 @contextmanager
@@ -119,18 +257,23 @@ def live_exchange(data: Path, *options: str) -> Iterator[LiveExchange]:
     try:
         yield exchange
     finally:
-        if exchange._process is not None:
+        if exchange.runs:
             exchange.kill()
 
 
 class LiveClient:
     """One connection. `ask` waits for its answer; `send` and `receive` do not belong together in order only."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._socket = socket.create_connection((host, port), timeout=ANSWER_SECONDS)
+    def __init__(self, address: tuple[str, int] | str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        self._socket.settimeout(ANSWER_SECONDS)
+        try:
+            self._socket.connect(address)
+        except BaseException:
+            self._socket.close()
+            raise
         self._file = self._socket.makefile("rb")
         self._next_id = 1
-        self.hello = json.loads(self._file.readline())
 
     def send(self, method: str, **params: Any) -> int:
         """Send a request without waiting; its id."""
@@ -144,12 +287,16 @@ class LiveClient:
 
     def receive(self) -> Any:
         """The next reply; events are passed over. ConnectionError at the end of the stream."""
-        while True:
-            line = self._file.readline()
-            if not line.endswith(b"\n"):
-                raise ConnectionError("the exchange closed the connection")
-            if not line.startswith(b'{"event":'):
-                return json.loads(line)
+        while "event" in (message := self.receive_line()):
+            pass
+        return message
+
+    def receive_line(self) -> Any:
+        """The next line, whatever it is. ConnectionError at the end of the stream."""
+        line = self._file.readline()
+        if not line.endswith(b"\n"):
+            raise ConnectionError("the exchange closed the connection")
+        return json.loads(line)
 
     def ask(self, method: str, **params: Any) -> Any:
         """Send a request and wait for its reply."""
@@ -157,6 +304,14 @@ class LiveClient:
         reply = self.receive()
         assert reply["id"] == request_id, reply
         return reply
+
+    def wait_no_longer_than(self, seconds: float) -> None:
+        """Let `receive` raise TimeoutError after so long."""
+        self._socket.settimeout(seconds)
+
+    def send_no_more(self) -> None:
+        """The exchange answers what is under way and closes the connection."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Hang up."""

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from trio.abc import HalfCloseableStream, Listener
 from trio.testing import memory_stream_pair
 
-from actors.accepting import accept, serve_some
+from actors.accepting import SPELL_SECONDS, Acceptor, serve_some
 from actors.world import Credentials
 from tests.simulation.network import MemoryNetwork
 
@@ -37,14 +37,27 @@ async def test_no_room_passes(number: int, autojump_clock: trio.testing.MockCloc
     """While there is no room for a connection it says so and tries again."""
     assert autojump_clock.rate == 0
     with capture_logs() as logs:
-        await accept(Door(number, number))
-    assert [entry["event"] for entry in logs] == ["no room for another connection"] * 2
+        await Acceptor(Door(number)).accept()
+    assert [entry["reason"] for entry in logs] == ["as told"]
+
+
+async def test_no_room_is_said_once_in_a_spell(autojump_clock: trio.testing.MockClock) -> None:
+    """Also where connections come and go at the limit; after a while without trouble it is a new one."""
+    assert autojump_clock.rate == 0
+    acceptor = Acceptor(Door(*[errno.EMFILE] * 1_000))
+    with capture_logs() as logs:
+        await acceptor.accept()
+        for warnings in (1, 2):
+            acceptor._listener = Door(errno.EMFILE)
+            await acceptor.accept()
+            assert len(logs) == warnings
+            await trio.sleep(SPELL_SECONDS)
 
 
 async def test_other_errors_end_the_listener() -> None:
     """What is no want of room is for the supervisor."""
     with pytest.raises(OSError, match="as told"):
-        await accept(Door(errno.EBADF))
+        await Acceptor(Door(errno.EBADF)).accept()
 
 
 async def test_no_more_than_so_many_are_served_at_once() -> None:

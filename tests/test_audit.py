@@ -122,7 +122,7 @@ def order_holds_too_little(engine: Engine) -> None:
 def hold_of_an_empty_account(engine: Engine) -> None:
     """An order holds what its account does not even have."""
     order = resting(engine)
-    order.trader = Trader(engine.state.accounts[3], SYMBOL, Balance(), Balance(), 0, 0)
+    order.trader = Trader(engine.state.accounts[3], order.trader.market, SYMBOL, Balance(), Balance(), 0, 0)
 
 
 def order_not_indexed(engine: Engine) -> None:

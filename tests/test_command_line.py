@@ -271,7 +271,7 @@ def test_admin_for_people(data: Path) -> None:
         socket_option = ("--socket", exchange.ready["admin"])
         drawn = run_tallystick("admin", *socket_option, "tree").stdout
         assert "└── gateway" in drawn
-        assert "│   └── matching" in drawn
+        assert "│   └── snapshotter" in drawn
         assert "BTC-USDT" in run_tallystick("admin", *socket_option, "market.list").stdout
         assert "127.0.0.1" in run_tallystick("admin", *socket_option, "session.list").stdout
         assert "session.kill SESSION" in run_tallystick("admin", *socket_option, "help").stdout

@@ -6,6 +6,7 @@ happened twice, and nobody was ever shown anything that the log does not hold.
 """
 
 import itertools
+from contextlib import suppress
 from random import Random
 
 import msgspec
@@ -14,6 +15,7 @@ from attrs import define, field
 
 from actors.mailbox import Busy, Call, Faulted, NotDone, OutcomeUnknown
 from actors.requests import Batch, Done, Outcome, Request
+from actors.snapshotter import SnapshotCall
 from book.commands import CancelAllAfter, CancelOrder, Command, PlaceOrder
 from book.engine import Engine
 from book.events import Event, OrderView, Rejected
@@ -21,11 +23,13 @@ from book.queries import Info, InfoView, OrderStatus
 from book.terms import BUY, GTC, GTD, IOC, LIMIT, SELL
 from persistence.recovery import PREALLOCATED
 from persistence.segments import segments
+from persistence.snapshot import list_snapshots
 from tests.counts import seeds
 from tests.engine_tree import EngineTree, read_log
 from tests.scheduler import run_seeded
 from tests.simulation.disk import Fault, PowerCut, SimulatedDisk
 from tests.simulation.world import VirtualClock
+from tests.test_snapshotting import same, started
 
 SYMBOL = "BTC-USDT"
 POISON_LOTS = 666
@@ -144,7 +148,7 @@ def _order_id(engine: Engine, account: int, client_order_id: str) -> int:
 
 def test_crashes_lose_and_repeat_nothing() -> None:
     """Matching and the writer crash at any await, the disk stalls, the engine has a bug: log and clients agree."""
-    faulted = unknown = 0
+    faulted = unknown = snapshots = 0
     for seed in seeds(200, 5000):
         random = Random(seed)
         disk = SimulatedDisk()
@@ -155,11 +159,14 @@ def test_crashes_lose_and_repeat_nothing() -> None:
         log = read_log(disk, engine)
         agree(log, engine, memories)
         assert live.digest == engine.digest.value().hex(), f"seed {seed}: the live engine and its log differ"
+        assert same(started(disk)[0], engine)
+        snapshots += len(list_snapshots(disk))
         outcomes = [outcome for memory in memories for _, outcome in memory.outcomes]
         faulted += sum(isinstance(outcome, Faulted) for outcome in outcomes)
         unknown += sum(isinstance(outcome, OutcomeUnknown) for outcome in outcomes)
     if len(seeds(200, 5000)) > 1:
         assert faulted > 0, "the planted bug was never met"
+        assert snapshots > 0, "no snapshot was ever taken"
         assert unknown > 0, "the writer was never killed with something in hand"
 
 
@@ -173,6 +180,7 @@ async def _crashing_life(disk: SimulatedDisk, random: Random) -> tuple[list[Memo
             for trader in traders:
                 nursery.start_soon(trader.trade, 25)
             nursery.start_soon(_crash_now_and_then, tree, random)
+            nursery.start_soon(_want_snapshots, tree, random)
         disk.delay_seconds = 0.0
         await trio.sleep(1)  # until nothing is due any more
         last.append(await tree.ask_until_done(Info()))
@@ -187,11 +195,20 @@ async def _crash_now_and_then(tree: EngineTree, random: Random) -> None:
         await trio.sleep(random.random() * 0.1)
         tree.disk.delay_seconds = random.choice((0.0, 0.001, 0.02, 1.0))
         await trio.sleep(random.random() * 0.03)
-        what = random.choice((tree.matching.crash, tree.writer.crash, None))
+        what = random.choice((tree.matching.crash, tree.writer.crash, tree.snapshotter.crash, None))
         if what is not None:
             what()
         else:
             tree.blocking.fail = random.choice(("before", "after"))
+
+
+async def _want_snapshots(tree: EngineTree, random: Random) -> None:
+    for _ in range(5):
+        await trio.sleep(random.random() * 0.05)
+        tree.process.seconds = random.choice((0.0, 0.01, 0.1))
+        tree.process.fail = random.choice((None, None, "before", "after"))
+        with suppress(Busy):
+            tree.wanted.send_nowait(SnapshotCall(None))
 
 
 def test_power_cuts_lose_nothing_that_was_answered() -> None:
@@ -214,6 +231,7 @@ def test_power_cuts_lose_nothing_that_was_answered() -> None:
         for memory in memories:
             memory.unsettled = 0  # whoever was asking when the power went was never answered
         agree(log, engine, memories)
+        assert same(started(disk)[0], engine)
 
 
 async def _mortal_life(disk: SimulatedDisk, random: Random, life: int, memories: list[Memory]) -> None:
@@ -225,6 +243,7 @@ async def _mortal_life(disk: SimulatedDisk, random: Random, life: int, memories:
         async with trio.open_nursery() as nursery:
             for trader in traders:
                 nursery.start_soon(trader.trade, 15)
+            nursery.start_soon(_want_snapshots, tree, random)
 
     await tree.run(body)
 

@@ -1,206 +1,59 @@
-"""The real program, killed under load: nothing that was answered is lost, and no balance is off by a unit.
-
-The load is made so that replies imply balances exactly. Alice only makes (post-only), bob only takes (IOC), and all
-prices are such that fees come out even; so what an account owns follows from what its orders executed. Orders that were
-in flight when the process died may or may not have happened: the restarted exchange is asked by client order id.
-"""
+"""The real program, killed under load: nothing that was answered is lost, and no balance is off by a unit."""
 
 import json
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
-from attrs import define, field
 
 from tests.counts import count, seeds
-from tests.live import LiveClient, LiveExchange, run_tallystick
-
-SYMBOL = "BTC-USDT"
-UNITS = {"BTC": 10**8, "USDT": 10**6}
-FUNDS = {"BTC": 1_000 * 10**8, "USDT": 100_000_000 * 10**6}
-MAKER_PPM, TAKER_PPM = 1_000, 2_000
-# Fewer finished orders per account and life than the exchange remembers, so that each can be asked for.
-ORDERS_PER_LIFE = 400
+from tests.live import ConfiguredExchange, LiveExchange, run_tallystick
+from tests.load import Traders
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(count(600, 7200))]
 
-
-@define
-class Order:
-    """What is known of one order: as it was asked for, as it was answered, as it was last seen."""
-
-    side: str
-    placed: dict[str, Any] | None = None
-    """The reply to its placing, if one came."""
-    cancelled: dict[str, Any] | None = None
-    """The result of its cancelling, if one came."""
-    base_units: int = 0
-    quote_units: int = 0
-    finished: bool = False
-
-
-@define
-class Owner:
-    """One account's memory of all its orders, by client order id."""
-
-    name: str
-    maker: bool
-    orders: dict[str, Order] = field(factory=dict)
-
-
-def _requests(owner: Owner, life: int, random: Random) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Method, params and client order id: orders whose fees are whole units, and now and then a cancel."""
-    for number in range(ORDERS_PER_LIFE):
-        side = random.choice(("BUY", "SELL"))
-        client_order_id = f"{owner.name}-{life}-{number}"
-        owner.orders[client_order_id] = Order(side)
-        # A multiple of 1,000 ticks times whole lots: a thousandth of the notional is a whole unit.
-        ticks = 5_000_000 + 1000 * random.randint(-3, 3) + (0 if not owner.maker else -5000 if side == "BUY" else 5000)
-        if not owner.maker:
-            ticks += 20_000 if side == "BUY" else -20_000
-        params = {
-            "symbol": SYMBOL,
-            "side": side,
-            "type": "LIMIT",
-            "timeInForce": "GTC" if owner.maker else "IOC",
-            "postOnly": owner.maker,
-            "price": f"{ticks // 100}.{ticks % 100:02}",
-            "quantity": f"0.{random.randint(10, 90):04}",
-            "clientOrderId": client_order_id,
-        }
-        if not owner.maker:
-            del params["postOnly"]
-        yield "order.place", params, client_order_id
-        if owner.maker and random.random() < 0.3:
-            victim = f"{owner.name}-{life}-{random.randint(0, number)}"
-            yield "order.cancel", {"symbol": SYMBOL, "clientOrderId": victim}, victim
-
-
-def _load(client: LiveClient, owner: Owner, life: int, random: Random) -> None:
-    """Send everything pipelined; remember what is answered until the connection dies."""
-    asked: list[tuple[str, str]] = []
-
-    def send() -> None:
-        try:
-            for method, params, client_order_id in _requests(owner, life, random):
-                asked.append((method, client_order_id))
-                client.send(method, **params)
-        except OSError:
-            pass  # killed: what matters is what was answered
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        for turn in range(10 * ORDERS_PER_LIFE):
-            reply = client.receive()
-            method, client_order_id = asked[turn]
-            if method == "order.place":
-                owner.orders[client_order_id].placed = reply
-            elif reply["status"] == 200:
-                owner.orders[client_order_id].cancelled = reply["result"]
-    except (OSError, json.JSONDecodeError):
-        pass  # killed, or all is answered and the connection was shut
-    sender.join()
-
-
-def _units(text: str, asset: str) -> int:
-    whole, _, decimals = text.partition(".")
-    scale = len(str(UNITS[asset])) - 1
-    return int(whole + decimals.ljust(scale, "0"))
-
-
-def _look_up(client: LiveClient, owner: Owner) -> None:
-    """Ask for every order that may have changed; assert that it is as it was answered."""
-    for client_order_id, order in owner.orders.items():
-        if order.finished:
-            continue
-        found = client.ask("order.status", symbol=SYMBOL, clientOrderId=client_order_id)
-        exists = found["status"] == 200
-        if order.placed is not None:
-            assert exists == (order.placed["status"] == 200), f"{order.placed} was answered, {found} is found"
-        if order.cancelled is not None:
-            assert found["result"] == order.cancelled, "a cancelled order changed"
-        order.finished = not exists
-        if exists:
-            result = found["result"]
-            if order.placed is not None:
-                assert result["orderId"] == order.placed["result"]["orderId"]
-            base_units = _units(result["executedQty"], "BTC")
-            assert base_units >= order.base_units, "a trade was undone"
-            order.base_units, order.quote_units = base_units, _units(result["cumQuoteQty"], "USDT")
-            order.finished = result["status"] not in ("NEW", "PARTIALLY_FILLED")
-
-
-def _assert_balances(client: LiveClient, owner: Owner) -> None:
-    base, quote = FUNDS["BTC"], FUNDS["USDT"]
-    for order in owner.orders.values():
-        sign = 1 if order.side == "BUY" else -1
-        fee = order.quote_units * (MAKER_PPM if owner.maker else TAKER_PPM)
-        assert fee % 1_000_000 == 0
-        base += sign * order.base_units
-        quote -= sign * order.quote_units + fee // 1_000_000
-    on_sale = sum(
-        _units(order["origQty"], "BTC") - _units(order["executedQty"], "BTC")
-        for order in client.ask("openOrders.status", symbol=SYMBOL)["result"]["orders"]
-        if order["side"] == "SELL"
-    )
-    balances = {row["asset"]: row for row in client.ask("account.status")["result"]["balances"]}
-    assert _units(balances["BTC"]["locked"], "BTC") == on_sale
-    for asset, owned in (("BTC", base), ("USDT", quote)):
-        assert _units(balances[asset]["free"], asset) + _units(balances[asset]["locked"], asset) == owned
+# A few of these fill while a life lasts.
+SMALL_SEGMENTS = """
+[writer.log]
+segment_bytes = 65_536
+"""
 
 
 def test_killed_under_load(tmp_path: Path) -> None:
     """SIGKILL at random moments under load: every answer still holds, every balance is exact, the log is clean."""
     random = Random(seeds(1, 1)[0])
-    owners = Owner("alice", maker=True), Owner("bob", maker=False)
-    exchange = LiveExchange(tmp_path / "data", "--quiet-market")
-    answered = 0
-    for life in range(count(20, 500)):
+    traders = Traders(random)
+    exchange = ConfiguredExchange(tmp_path / "data", SMALL_SEGMENTS)
+    for life in range(count(10, 200)):
         exchange.start()
-        for owner in owners:
-            with exchange.client(owner.name) as client:
-                _look_up(client, owner)
-                _assert_balances(client, owner)
-        clients = [exchange.client(owner.name) for owner in owners]
-        loads = [
-            threading.Thread(target=_load, args=(client, owner, life, Random(random.random())))
-            for client, owner in zip(clients, owners, strict=True)
-        ]
-        for load in loads:
-            load.start()
+        if life == 0:
+            traders.fund(exchange)
+        traders.check(exchange)
+        traders.begin(exchange)
         time.sleep(random.uniform(0.01, 0.25))
         exchange.kill()
-        for load in loads:
-            load.join()
-        for client in clients:
-            client.close()
-        answered += sum(order.placed is not None for owner in owners for order in owner.orders.values())
+        traders.end()
         verified = run_tallystick("log", "verify", str(exchange.data))
         assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert answered > 0
+    exchange.start()
+    traders.check(exchange)
+    exchange.kill()
+    assert traders.answered > 0
+    assert len(list((exchange.data / "reqlog").glob("*.log"))) > 5
 
 
 def test_stopped_under_load(tmp_path: Path) -> None:
     """SIGTERM under load: code 0, the log is sealed in order, and what was answered is in it."""
-    owner = Owner("alice", maker=True)
+    traders = Traders(Random(1))
     exchange = LiveExchange(tmp_path / "data", "--quiet-market").start()
-    client = exchange.client(owner.name)
-    load = threading.Thread(target=_load, args=(client, owner, 0, Random(1)))
-    load.start()
+    traders.begin(exchange)
     time.sleep(0.1)
     assert exchange.stop() == 0
-    load.join()
-    client.close()
+    traders.end()
     verdict = json.loads(run_tallystick("log", "verify", "--json", str(exchange.data)).stdout)
     assert verdict["damage"] is None
     assert verdict["stopped_in_order"] is True
     exchange.start()
-    with exchange.client(owner.name) as again:
-        _look_up(again, owner)
-        _assert_balances(again, owner)
+    traders.check(exchange)
     assert exchange.interrupt() == 0

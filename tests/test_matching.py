@@ -8,6 +8,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
+from actors.children import State
 from actors.matching import LEAST_WAIT_NS
 from actors.requests import Done, Outcome, Request
 from book.commands import (
@@ -32,6 +33,7 @@ from persistence.exits import Exit
 from persistence.segments import LogReader, segments
 from tallystick.demo import MARKETS, definitions
 from tests.engine_tree import EngineTree, read_log
+from tests.probes import child_of
 from tests.scheduler import seeded
 from tests.simulation.disk import PowerCut, SimulatedDisk
 from tests.simulation.world import EPOCH_NS, VirtualClock
@@ -344,12 +346,18 @@ async def test_an_opening_that_the_writer_loses() -> None:
     tree = EngineTree(disk, Random(0))
     disk.delay_seconds = 0.5
 
-    async def second() -> None:
+    async def lose_it() -> None:
+        while child_of(tree.root, "matching").state is not State.RUNNING:  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(0.01)
         tree.blocking.fail = "before"  # the write that is under way
+
+    async def second() -> None:
         await trio.sleep(1)
         assert await open_orders(tree) == []
 
-    await tree.run(second)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lose_it)
+        await tree.run(second)
     assert [type(command) for command, _ in log_of(tree)[-3:]] == [PlaceOrder, Tick, LoseAllSessions]
 
 

@@ -7,14 +7,15 @@ import pytest
 
 from book.accounts import AccountState
 from book.definitions import Account
-from book.ledger import Balance
 from book.order_book import SPARE, BookSide, OrderBook
 from book.orders import Order, PriceLevel, Trader
 from book.terms import BUY, GTC, LIMIT, SELL
 from tests.counts import count, seeds
+from tests.exchange import SYMBOL, Exchange
 
-TRADER = Trader(AccountState(Account(1, "alice")), "BTC-USDT", Balance(), Balance(), 0, 0)
-OTHER = Trader(AccountState(Account(2, "bob")), "BTC-USDT", Balance(), Balance(), 0, 0)
+MARKETS = Exchange().engine.state.markets
+TRADER = MARKETS[SYMBOL].trader(AccountState(Account(1, "alice")))
+OTHER = MARKETS[SYMBOL].trader(AccountState(Account(2, "bob")))
 
 
 def order(order_id: int, price: int = 100, quantity: int = 10, side: int = BUY, trader: Trader = TRADER) -> Order:
@@ -77,9 +78,10 @@ def test_ahead_of_counts_what_stands_before_a_traders_first_order() -> None:
     level = PriceLevel(100, 100)
     for each in (order(1, quantity=3), order(2, quantity=4), order(3, trader=OTHER), order(4)):
         level.append(each)
-    assert level.ahead_of(OTHER) == 7
-    assert level.ahead_of(TRADER) == 0
-    assert level.ahead_of(Trader(TRADER.account, "ETH-USDT", Balance(), Balance(), 0, 0)) == 27
+    assert level.ahead_of(OTHER, 99) == 7
+    assert level.ahead_of(TRADER, 99) == 0
+    assert level.ahead_of(Exchange().engine.state.markets[SYMBOL].trader(TRADER.account), 99) == 27
+    assert level.ahead_of(OTHER, 3) >= 3
 
 
 def test_a_level_counts_what_is_shown_and_what_is_hidden_apart() -> None:
@@ -101,8 +103,8 @@ def test_ahead_of_does_not_count_what_is_hidden() -> None:
     mine = order(3, trader=OTHER)
     for each in (iceberg(1, 10, 3), order(2, quantity=4), mine, iceberg(4, 10, 5)):
         level.append(each)
-    assert level.ahead_of(OTHER) == 7
-    assert level.ahead_of(OTHER, mine) == 12
+    assert level.ahead_of(OTHER, 99) == 7
+    assert level.ahead_of(OTHER, 99, mine) == 12
 
 
 @pytest.mark.parametrize("corruption", ["summary", "negative", "shows", "all"])

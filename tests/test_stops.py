@@ -10,8 +10,7 @@ from book.accounts import AccountState
 from book.commands import ClearMarket, CreditDeposit, PlaceOrder, SetAccountTier, SetFeeTier
 from book.definitions import Account
 from book.events import OrderAccepted, OrderClosed, OrderTriggered, OrderView, Rejected
-from book.ledger import Balance
-from book.orders import Order, Trader
+from book.orders import Order
 from book.queries import Balance as BalanceView
 from book.queries import OrderStatus
 from book.stops import Stops, reached, rises
@@ -72,7 +71,7 @@ MARKET_KINDS = (STOP_LOSS, TAKE_PROFIT)
 LIMIT_KINDS = (STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT)
 RISING = [(STOP_LOSS, BUY), (STOP_LOSS_LIMIT, BUY), (TAKE_PROFIT, SELL), (TAKE_PROFIT_LIMIT, SELL)]
 FALLING = [(STOP_LOSS, SELL), (STOP_LOSS_LIMIT, SELL), (TAKE_PROFIT, BUY), (TAKE_PROFIT_LIMIT, BUY)]
-TRADER = Trader(AccountState(Account(1, "alice")), SYMBOL, Balance(), Balance(), 0, 0)
+TRADER = Exchange().engine.state.markets[SYMBOL].trader(AccountState(Account(1, "alice")))
 
 
 def last_price(exchange: Exchange, price: int) -> list[str]:

@@ -5,7 +5,13 @@ from random import Random
 from typing import TypeVar, TypeVarTuple
 
 import trio
+from attrs import asdict
 
+from actors.snapshot_process import SnapshotFailed, SnapshotReport
+from persistence.segments import Position
+from persistence.snapshot import Footer, Snapshot, read, write_temporary
+from persistence.snapshotting import take_snapshot
+from persistence.storage import Disk
 from tests.simulation.disk import SimulatedDisk
 
 T = TypeVar("T")
@@ -60,3 +66,42 @@ def entropy_of(random: Random) -> Callable[[int], bytes]:
 def no_progress(_what: str) -> Callable[[int, int], None]:
     """Progress that nobody watches."""
     return lambda _done, _total: None
+
+
+class InlineSnapshots:
+    """The process that takes snapshots, done at once in this one."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.seconds = 0.0
+        """How long one takes."""
+        self.fail: str | None = None
+        """'before' or 'after' its work: the next one fails."""
+        self.spoil: Callable[[Footer], Footer] | None = None
+        """What it then does to the footer: a process that is not honest."""
+        self.taken = 0
+
+    async def __call__(self, until: Position) -> SnapshotReport:
+        """Take one."""
+        fail, self.fail = self.fail, None
+        await trio.sleep(self.seconds)
+        if fail == "before":
+            raise SnapshotFailed("told to, before its work")
+        taken = take_snapshot(self._disk, until, throttle=lambda _written: None)
+        self.taken += 1
+        if fail == "after":
+            raise SnapshotFailed("told to, after its work")
+        path = taken.path
+        if self.spoil is not None:
+            snapshot = read(self._disk, path)
+            footer = self.spoil(snapshot.footer)
+            path = write_temporary(self._disk, Snapshot(state=snapshot.state, **asdict(footer)))
+        return SnapshotReport(
+            path=path,
+            seq=taken.seq,
+            bytes=taken.bytes,
+            records=taken.records,
+            began_with=taken.began_with,
+            seconds=self.seconds,
+            peak_bytes=0,
+        )
