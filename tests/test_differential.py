@@ -29,8 +29,8 @@ MIX_ORDERS: Final = 500
 def test_wild_commands_make_no_difference(seed: int) -> None:
     """Sensible and senseless commands, questions and types: the same events, answers, balances, books and digests."""
     met = run_wild(seed, WILD_COMMANDS, compare_every=25 if SOAK or COMPILED else 5)
-    assert met["Trade"] > 50
-    assert met["OrderClosed"] > 200
+    assert met["Trade"] > 10
+    assert met["OrderClosed"] > 100
 
 
 EVENTS: Final = """
@@ -39,6 +39,7 @@ EVENTS: Final = """
     KeyRevoked AccountFrozen AssetFrozen Adjusted Credited
     FILLED CANCELED EXPIRED EXPIRED_IN_MATCH TRADING POST_ONLY CANCEL_ONLY HALT HALT_for_a_time
     triggered_STOP_LOSS triggered_STOP_LOSS_LIMIT triggered_TAKE_PROFIT triggered_TAKE_PROFIT_LIMIT cascade
+    entered_when_resumed
     rebate fee_of_the_whole trade_with_oneself hidden_lots_traded receivable
 """
 REFUSALS: Final = """
