@@ -243,6 +243,10 @@ class Reqlog:
                 frame, chain = self._frame(stop, 0, time_ns)
                 if self._offset + len(frame) <= self._segment.header.size:
                     self._write(frame, chain, 0, sync=True)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of the log as it is."""
         self._file.close()
 
     def _cut_sealed(self) -> None:
