@@ -246,6 +246,10 @@ class Reqlog:
                 self._write_unnumbered(stop, time_ns)
         except NoSpace:
             self._write_unnumbered(stop, time_ns)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of the log as it is."""
         self._file.close()
 
     def _write_unnumbered(self, records: Sequence[bytes], time_ns: int) -> None:
