@@ -139,8 +139,8 @@ PITS: Final = [
         Market("ONE-GWEI", "ONE", "GWEI", 10**6, 0, 1, 1, MAX_INT, 10**15, 40, -1_000_000, 1_000_000, 1_000_000, NONE),
         *(10**15, 5, 4, 20),
     ),
-    # Prices at the far end of 64 bits; a maker pays more than a taker; a market order may not leave the best price; what
-    # halts stays halted until somebody resumes it.
+    # Prices at the far end of 64 bits; a maker pays more than a taker; a market order may not leave the best price;
+    # and it stays halted until somebody resumes it.
     Pit(
         Market(
             *("BTC-GWEI", "BTC", "GWEI", 1, 9, 10**8, 1, 10**9, 1, 40, 999_999, 333_333, 0, EXPIRE_BOTH),
