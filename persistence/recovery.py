@@ -13,6 +13,9 @@ returned, and nobody was answered. If every part is there, all of it may have ar
 (Where the header itself is not whole, nothing says how long the frame was, and behind a rotten, answered frame there
 may be a torn one: then only the sectors that hold the header prove anything.)
 
+All this holds under durability `sync`. Under `os`, which the frames say of themselves, answers do not wait for the
+sync: a torn frame with requests in it may have been answered, and is not ours to drop. So then, too, we stop.
+
 The whole log is walked before the first byte is repaired, so that damage further up stops us with every file as it was.
 Every repair may be cut off by the next crash and simply begins again: the torn bytes are kept first, and zeroing some
 of a torn frame's sectors leaves it torn.
@@ -47,6 +50,8 @@ _SMALLEST_FRAME: Final = codec.FRAME_HEADER_BYTES + codec.ALIGNMENT
 
 # A few milliseconds of a walk: what a stop may have to wait for.
 FRAMES_PER_PROGRESS: Final = 1024
+
+_TORN_UNDER_OS: Final = "the last frame is torn, and was written under durability os: it may have been answered"
 
 # Called with the bytes done, and in all; whatever it raises ends the work.
 Progress = Callable[[int, int], None]
@@ -123,6 +128,7 @@ class Walk:
         self._progress = progress
         self.reader = LogReader()
         self.uncut: list[tuple[str, int]] = []
+        self._last: FrameHeader | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Each frame, proven. `findings` is there when this ends. Raises Damaged, Unreadable or NewerFormat."""
@@ -135,11 +141,14 @@ class Walk:
                 for number, frame in enumerate(self.reader.frames(segment, data), 1):
                     if number % FRAMES_PER_PROGRESS == 0:
                         self._progress(sum(sizes[:index]) + frame.offset, sum(sizes))
+                    self._last = frame.header
                     yield frame
             except BadFrame as bad:
                 torn = torn_remains(data, bad)
                 if not torn or self.reader.sealed or not self._may_end_in(index):
                     raise
+                if self._may_be_answered(bad):
+                    raise segment.damaged(bad.offset, _TORN_UNDER_OS) from bad
             if not self.reader.sealed and self._may_end_in(index):
                 self.findings = self._end_in(index, len(data), torn)
                 self._progress(sum(sizes), sum(sizes))
@@ -154,6 +163,12 @@ class Walk:
         rest = self._found[index + 1 :]
         return not rest or (len(rest) == 1 and zero_from(self._disk.read(rest[0].path), codec.SEGMENT_HEADER_BYTES))
 
+    def _may_be_answered(self, torn: BadFrame) -> bool:
+        """Whether the torn frame was written under durability `os` with a request in it, as far as can be told."""
+        if torn.header is not None:
+            return torn.header.count > 0 and _is_unsynced(torn.header)
+        return self._last is not None and _is_unsynced(self._last)
+
     def _end_in(self, index: int, size: int, torn: bytes) -> Findings:
         segment, position = self._found[index], self.reader.position
         if position is None or size != segment.header.size:
@@ -163,6 +178,10 @@ class Walk:
             what = f"it begins at {successor.header.first_seq}, but the log before it ends at {position.next_seq}"
             raise successor.damaged(40, what)
         return Findings(segment, position, self.reader.offset, torn, successor)
+
+
+def _is_unsynced(header: FrameHeader) -> bool:
+    return bool(header.flags & codec.UNSYNCED)
 
 
 # The torn tail --------------------------------------------------------------------------------------------------------

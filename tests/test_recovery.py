@@ -13,10 +13,11 @@ from attrs import evolve
 from book.commands import Command, Tick
 from persistence import codec, recovery
 from persistence.exits import Damaged, Exit, NewerFormat, Stop, Unreadable
+from persistence.offline import truncate
 from persistence.reqlog import ReqlogConfig
 from persistence.segments import path_of, segments
 from persistence.storage import RealDisk
-from tests.logs import ENGINE_VERSION, NOW, append, logged_commands, open_log, order
+from tests.logs import ENGINE_VERSION, NOW, SMALL, SMALL_UNSYNCED, append, logged_commands, open_log, order
 from tests.simulation.disk import SimulatedDisk, power_cut
 
 SECTOR = codec.SECTOR_BYTES
@@ -128,6 +129,32 @@ def test_a_torn_tail_without_its_header_is_recognized(scene: Scene) -> None:
     begin, end, cut = _last_frame_over_two_sectors(scene)
     scene.zero(begin, cut)
     assert any(scene.file.read_bytes()[cut:end])
+    scene.goes_on(scene.commands)
+    assert (scene.root / f"{scene.path}.{begin}.torn").exists()
+
+
+@pytest.mark.parametrize("whole_header", [True, False])
+def test_a_torn_tail_under_durability_os_stops(scene: Scene, *, whole_header: bool) -> None:
+    """It may have been answered before the power went: a person cuts it off, and its bytes are kept."""
+    begin, end, cut = _last_frame_over_two_sectors(scene, SMALL_UNSYNCED)
+    if whole_header:
+        scene.zero(cut, end)
+    else:
+        scene.zero(begin, cut)
+    scene.stops(f"{scene.path}, offset {begin}: the last frame is torn, and was written under durability os")
+    remains = scene.file.read_bytes()[begin:end].rstrip(b"\0")
+    kept = truncate(scene.disk, len(scene.commands)).kept_aside
+    assert [(scene.root / path).read_bytes() for path in kept] == [remains]
+    scene.goes_on(scene.commands)
+
+
+def test_a_torn_frame_without_a_request_under_durability_os_goes_on(scene: Scene) -> None:
+    """An idle frame has answered nobody."""
+    log = open_log(scene.disk, SMALL_UNSYNCED)
+    while scene.frames()[-1][1] % SECTOR != codec.ALIGNMENT:
+        log.append((), count=0, time_ns=NOW)
+    begin, end = scene.frames()[-1]
+    scene.zero(end - codec.ALIGNMENT, end)
     scene.goes_on(scene.commands)
     assert (scene.root / f"{scene.path}.{begin}.torn").exists()
 
@@ -431,9 +458,9 @@ def test_a_stop_does_not_wait_for_the_end_of_a_segment() -> None:
     assert disk.image() == before
 
 
-def _last_frame_over_two_sectors(scene: Scene) -> tuple[int, int, int]:
+def _last_frame_over_two_sectors(scene: Scene, config: ReqlogConfig = SMALL) -> tuple[int, int, int]:
     """Append, as the last frame, one more command that nobody was answered: its begin, its end, the sector's edge."""
-    log = open_log(scene.disk)
+    log = open_log(scene.disk, config)
     while scene.frames()[-1][1] % SECTOR < SECTOR - codec.FRAME_HEADER_BYTES:
         log.append((), count=0, time_ns=NOW)
     append(log, [order(777)])

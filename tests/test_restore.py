@@ -19,8 +19,7 @@ from persistence.object_store import ObjectStore
 from persistence.replay import Replay
 from persistence.restore import Restored
 from persistence.segments import IDENTITY, LogReader, path_of, segments
-from persistence.snapshot import encode, hash_of, list_snapshots, read_snapshot
-from persistence.snapshotting import begin as begin_with_snapshot
+from persistence.snapshot import encode, good_snapshots, hash_of, list_snapshots, read_snapshot
 from tests.backups import MARKETS, LoggedExchange, flip, memory, sealed_exchange
 from tests.counts import count
 from tests.exchange import buy
@@ -189,10 +188,10 @@ def test_a_restore_may_begin_with_a_snapshot() -> None:
     assert done.state_hash == exchange.engine.state_hash()
     assert done.proof.snapshots == 1
     assert [segment.header.number for segment in segments(disk)] == [5, 6, 7]
-    engine, footer = begin_with_snapshot(disk)
-    assert footer is not None
-    assert footer.seq == last.seq
-    fold = Replay(engine, after_seq=footer.seq)
+    (good,) = good_snapshots(disk)
+    assert good.seq == last.seq
+    engine = Engine.load(good.state)
+    fold = Replay(engine, after_seq=good.seq)
     reader = LogReader()
     for segment in segments(disk):
         for frame in reader.frames(segment, disk.read(segment.path)):

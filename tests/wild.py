@@ -140,7 +140,7 @@ PITS: Final = [
         *(10**15, 5, 4, 20),
     ),
     # Prices at the far end of 64 bits; a maker pays more than a taker; a market order may not leave the best price;
-    # and it stays halted until somebody resumes it.
+    # what halts stays halted until somebody resumes it.
     Pit(
         Market(
             *("BTC-GWEI", "BTC", "GWEI", 1, 9, 10**8, 1, 10**9, 1, 40, 999_999, 333_333, 0, EXPIRE_BOTH),
