@@ -222,7 +222,7 @@ class Wild:
             (self._cancel_all, 10),
             (self._cancel_all_after, 8),
             (self._session, 20),
-            (LoseAllSessions, 3),
+            (LoseAllSessions, 6),
             (self._deposit, 50),
             (self._adjust, 40),
             (self._definition, 80),
