@@ -99,8 +99,8 @@ class BackupView:
     """The last sequence number that is safe at the target; 0 before the first look at it."""
     lag: int
     """Numbers behind it that the log has: what the loss of this machine would cost."""
-    age_seconds: float | None
-    """Since a run ended well; None before the first one."""
+    age_seconds: float
+    """Since a run ended well, or since the process began."""
     failures: int
     """Runs that failed since the process began."""
     trouble: str | None
@@ -117,7 +117,7 @@ class BackupState:
         self._copied: frozenset[int] = frozenset()
         self._manifest: Manifest | None = None
         self._bytes = 0
-        self._succeeded_ns: int | None = None
+        self._succeeded_ns = clock.monotonic_ns()
         self.failures = 0
         self.trouble: str | None = None
 
@@ -155,7 +155,7 @@ class BackupState:
         """A copy; None where no backup is wanted."""
         if not self.target:
             return None
-        log, current, succeeded_ns = self._log_state.view(), self._manifest, self._succeeded_ns
+        log, current = self._log_state.view(), self._manifest
         next_seq = 1 if current is None else current.next_seq
         return BackupView(
             target=self.target,
@@ -164,7 +164,7 @@ class BackupState:
             bytes=self._bytes,
             last_seq=next_seq - 1,
             lag=0 if log is None else log.next_seq - next_seq,
-            age_seconds=None if succeeded_ns is None else (self._clock.monotonic_ns() - succeeded_ns) / 1e9,
+            age_seconds=(self._clock.monotonic_ns() - self._succeeded_ns) / 1e9,
             failures=self.failures,
             trouble=self.trouble,
         )

@@ -201,10 +201,7 @@ def _backup_metrics(backup: BackupState) -> Iterator[Metric]:
         return
     yield GaugeMetricFamily("tallystick_backup_last_seq", "Last sequence number in the cold store.", view.last_seq)
     yield GaugeMetricFamily("tallystick_backup_lag_records", "Records of the log that are not in it.", view.lag)
-    age = GaugeMetricFamily("tallystick_backup_age_seconds", "Time since a backup ended well.")
-    if view.age_seconds is not None:
-        age.add_metric([], view.age_seconds)
-    yield age
+    yield GaugeMetricFamily("tallystick_backup_age_seconds", "Time since a backup ended well.", view.age_seconds)
     yield CounterMetricFamily("tallystick_backup_failures", "Backups that failed.", view.failures)
     yield GaugeMetricFamily("tallystick_backup_ok", "0 while the last backup failed.", float(view.trouble is None))
     yield GaugeMetricFamily("tallystick_backup_bytes", "Size of all objects in the cold store.", view.bytes)

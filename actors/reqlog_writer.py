@@ -216,6 +216,7 @@ class _Pen:
         self._check: bytes | None = None
         self._frames_since_check = self._records_since_check = 0
         self._last_has_records = False
+        self._has_written = trio.Event()
         self._rolled = trio.Event()
 
     def patience_seconds(self) -> float:
@@ -331,6 +332,7 @@ class _Pen:
         self._state.frames += 1
         self._state.records += count
         self._last_has_records = True
+        self._has_written.set()
 
     async def idle(self) -> None:
         """Nothing came for as long as `patience_seconds` said: protect the last frame, or seal an old segment."""
@@ -368,7 +370,11 @@ class _Pen:
         return True
 
     async def keep_prepared(self) -> None:
-        """Keep room for the next segment ready; while the disk has none, say so and try again."""
+        """Keep room for the next segment ready; while the disk has none, say so and try again.
+
+        Not before something was written: if matching finds that the log does not replay, no file has been touched.
+        """
+        await self._has_written.wait()
         while True:
             self._rolled = trio.Event()
             await self._prepare()
@@ -393,7 +399,10 @@ class _Pen:
         self._state.has_room = False
 
     async def close(self) -> None:
-        """The stop in order: a check, a shutdown record, the seal."""
+        """The stop in order: a check, a shutdown record, the seal; nothing where nothing was written."""
+        if not self._has_written.is_set():
+            self._reqlog.leave()
+            return
         check = [] if self._check is None else [self._check]
         time_ns = self._clock.wall_ns()
         await self._blocking(lambda: self._reqlog.close(check, time_ns=time_ns))

@@ -60,6 +60,8 @@ class SnapshotTaken:
     """Replayed for it."""
     seconds: float
     """From the decision to the name."""
+    peak_bytes: int
+    """The memory that the process needed."""
 
 
 SnapshotCall = Call[None, SnapshotTaken]
@@ -186,7 +188,7 @@ class Snapshotter:
         pruned = await self._blocking(lambda: prune(self._disk, keep=self._config.keep, is_copied=self._is_copied))
         seconds = round((self._clock.monotonic_ns() - began_ns) / 1e9, 3)
         file = snapshot.path_of_snapshot(newest.seq)
-        taken = SnapshotTaken(newest.seq, file, report.bytes, report.records, seconds)
+        taken = SnapshotTaken(newest.seq, file, report.bytes, report.records, seconds, report.peak_bytes)
         self._state.taken = taken
         _log.info(
             "snapshot taken",

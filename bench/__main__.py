@@ -3,7 +3,7 @@
 import os
 import platform
 
-from bench import end_to_end, engine, replay, reqlog, wire
+from bench import end_to_end, engine, replay, reqlog, snapshot, wire
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
     engine.main([])
     reqlog.main()
     replay.report(replay.REQUESTS)
+    snapshot.report(replay.REQUESTS)
     wire.main()
     end_to_end.main()
 

@@ -6,7 +6,7 @@
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Final, NoReturn
 
@@ -21,7 +21,7 @@ from persistence.storage import Disk, RealDisk
 GOAL: Final = 500_000  # records a second
 REQUESTS: Final = 200_000
 RECORDS_PER_FRAME: Final = 256
-USERS: Final = 1_000
+USERS: Final = range(1, 1_001)
 
 
 def die(code: int, message: str) -> NoReturn:
@@ -29,13 +29,13 @@ def die(code: int, message: str) -> NoReturn:
     raise SystemExit(f"bench: {message} ({code})")
 
 
-def write(disk: Disk, requests: int) -> Engine:
+def write(disk: Disk, requests: int, users: Sequence[int] = USERS) -> Engine:
     """Write a log of so many requests, the mix of one market, as matching would; the engine as it is then."""
     engine = Engine()
     config = ReqlogConfig(durability=Durability.OS)
     log = Reqlog.open(disk, config, engine_version=ENGINE_VERSION, entropy=Random(1).randbytes, time_ns=1)
     frame: list[bytes] = []
-    for seq, record in enumerate(_records(engine, requests), 1):
+    for seq, record in enumerate(_records(engine, requests, users), 1):
         frame.append(record)
         if len(frame) == RECORDS_PER_FRAME or seq == requests:
             if sum(map(len, frame)) + len(frame) > log.room:
@@ -46,9 +46,9 @@ def write(disk: Disk, requests: int) -> Engine:
     return engine
 
 
-def _records(engine: Engine, requests: int) -> Iterator[bytes]:
-    (market,), accounts = markets(1), range(1, USERS + 1)
-    mix, definitions = Mix(Random(1), market, accounts), opening([market], accounts)
+def _records(engine: Engine, requests: int, users: Sequence[int]) -> Iterator[bytes]:
+    (market,) = markets(1)
+    mix, definitions = Mix(Random(1), market, users), opening([market], users)
     for seq in range(1, requests + 1):
         defines = seq <= len(definitions)
         command: Command = definitions[seq - 1] if defines else mix.command()

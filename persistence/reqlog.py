@@ -233,17 +233,30 @@ class Reqlog:
         self._go_to(successor, Position(self._position.next_seq, successor.chain), codec.SEGMENT_HEADER_BYTES)
 
     def close(self, records: Sequence[bytes] = (), *, time_ns: int) -> None:
-        """Stop in order: the records (a check), a shutdown and the seal; without room for a new segment, no seal."""
-        if self.segment_has_records:
-            stop = [*records, codec.encode_shutdown(time_ns)]
-            try:
+        """Stop in order: the records (a check), a shutdown and the seal.
+
+        No seal where there is nothing to seal, or no room for a new segment.
+        """
+        stop = [*records, codec.encode_shutdown(time_ns)]
+        try:
+            if self.segment_has_records:
                 self.roll(stop, time_ns=time_ns)
                 self._cut_sealed()
-            except NoSpace:
-                frame, chain = self._frame(stop, 0, time_ns)
-                if self._offset + len(frame) <= self._segment.header.size:
-                    self._write(frame, chain, 0, sync=True)
+            else:
+                self._write_unnumbered(stop, time_ns)
+        except NoSpace:
+            self._write_unnumbered(stop, time_ns)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of the log as it is."""
         self._file.close()
+
+    def _write_unnumbered(self, records: Sequence[bytes], time_ns: int) -> None:
+        """Into what is kept free for a seal; nothing where even that is used up."""
+        frame, chain = self._frame(records, 0, time_ns)
+        if self._offset + len(frame) <= self._segment.header.size:
+            self._write(frame, chain, 0, sync=True)
 
     def _cut_sealed(self) -> None:
         while self._uncut:

@@ -53,7 +53,8 @@ def admin(
     if json:
         typer.echo(answer.decode().rstrip("\n"))
     elif reply["status"] == 200:
-        Console().print(_render(name, reply["result"]))
+        shown = _render(name, reply["result"])
+        Console().print(shown, soft_wrap=isinstance(shown, JSON))  # a long path stays one word
     else:
         typer.echo(f"tallystick: {reply['error']['msg']}", err=True)
     if reply["status"] != 200:

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import persistence.backup
 from persistence import restore as restoring
@@ -42,13 +40,13 @@ def list_(url: Url, *, json: Json = False) -> None:
         rows = [_summary(persistence.backup.read_manifest(store, name)) for name in persistence.backup.manifests(store)]
     if json:
         typer.echo(msgspec.json.encode(rows))
-    elif not rows:
+        return
+    if not rows:
         typer.echo("there is no backup")
-    else:
-        table = Table(*rows[0], box=None)
-        for row in rows:
-            table.add_row(*map(str, row.values()))
-        Console().print(table)
+    for number, row in enumerate(rows):
+        if number:
+            typer.echo()
+        _show(row, json=False)
 
 
 def _summary(current: Manifest) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 from attrs import evolve
+from trio.abc import Stream
 
 import supervisor
 from actors.world import RealClock, RealNetwork, Threads
@@ -24,7 +25,7 @@ from tests.simulation.world import InlineSnapshots, no_progress
 class Connection:
     """A client's or an operator's connection: lines of JSON."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._rest = b""
         self._next_id = 1

@@ -13,12 +13,12 @@ from signal import SIGKILL
 import pytest
 
 from persistence import codec
-from persistence.crash_points import ENVIRONMENT, STEPS
+from persistence.crash_points import ENVIRONMENT, SIDES, STEPS
 from persistence.offline import verify
 from persistence.recovery import PREALLOCATED
 from persistence.segments import LogReader, segments
 from persistence.storage import RealDisk
-from tests.counts import count
+from tests.counts import SOAK, count
 from tests.live import ConfiguredExchange, DidNotStartError
 from tests.load import Traders
 from tests.simulation.disk import power_cut
@@ -139,16 +139,20 @@ _PREPARED: dict[str, Callable[[Scene], None]] = {
 _ONCE_IN_A_FOLDER = ("write identity", "name identity", "sync name of identity")
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
-def test_killed_at_each_point(side: str, tmp_path: Path) -> None:
-    """Every answer still holds, every balance is exact, the log is clean, and the next start goes on."""
+@pytest.mark.parametrize("half", [0, 1])
+def test_killed_at_each_step(half: int, tmp_path: Path) -> None:
+    """Every answer still holds, every balance is exact, the log is clean, and the next start goes on.
+
+    Once on one side of each step, in turn; in the soak often on both.
+    """
     for turn in range(count(1, 20)):
         scene = Scene(tmp_path / f"{turn}")
-        for step in STEPS:
-            if step in _ONCE_IN_A_FOLDER:
+        for number, step in enumerate(step for step in STEPS if step not in _ONCE_IN_A_FOLDER):
+            if number % 2 != half and not SOAK:
                 continue
             if step in _PREPARED:
                 _PREPARED[step](scene)
+            side = SIDES[(number // 2 + half) % 2] if not SOAK else SIDES[half]
             scene.die(f"{side} {step}", 1 + turn if step in FREQUENT else 1)
             scene.live()
         assert scene.traders.answered

@@ -4,6 +4,7 @@ import re
 import shlex
 import socket
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from supervisor import Addresses
 from tallystick.cli import app
 from tallystick.demo_command import welcome
 from tallystick.selfcheck import SLOW_SYNC_MS
-from tests.live import LiveClient, LiveExchange
+from tests.live import TALLYSTICK, LiveClient, LiveExchange
 from tests.pages import blocks, read_page, table
 
 PAGE = read_page("operating.md")
@@ -97,21 +98,25 @@ class Operator:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._exchange = LiveExchange(folder / "demo-data", "--quiet-market")
+        self._exchange: LiveExchange | None = None
         self._alice: LiveClient | None = None
         self._exit_code = 0
 
     @property
     def metrics(self) -> str:
         """Where the exchange's metrics are."""
+        assert self._exchange is not None
         return str(self._exchange.ready["metrics"])
 
     def output(self, command: str) -> list[str]:
         """What a command prints."""
         if command == "echo $?":
             return [str(self._exit_code)]
+        command = command.replace("/srv/", f"{self._folder}/")
         if command.startswith("tallystick demo"):
-            text = self._start()
+            text = self._start(self._folder / command.split()[-1])
+        elif command.startswith("tallystick ") and "|" in command:
+            text = self._shell(command.replace("tallystick", shlex.join(TALLYSTICK), 1))
         elif command.startswith("tallystick "):
             text = self._tallystick(shlex.split(command)[1:])
         elif (asked := re.fullmatch(r"echo '(.*)' \| socat - UNIX-CONNECT:(\S+)", command)) is not None:
@@ -120,22 +125,25 @@ class Operator:
             text = self._shell(command)
         return text.replace(str(self._folder), "/srv").splitlines()
 
-    def _start(self) -> str:
-        """The demo, with alice connected and an order of hers in the book, as the page tells."""
+    def _start(self, data: Path) -> str:
+        """The demo; the first one with alice connected and an order of hers in the book, as the page tells."""
+        first, self._exchange = self._exchange is None, LiveExchange(data, "--quiet-market")
         ready = self._exchange.start().ready
-        self._alice = self._exchange.client("alice")
-        assert self._alice.ask("order.place", **ORDER)["status"] == 200
+        if first:
+            self._alice = self._exchange.client("alice")
+            assert self._alice.ask("order.place", **ORDER)["status"] == 200
         addresses = Addresses()
         addresses.client_is(peer(ready["client"]))
         addresses.metrics_is(peer(ready["metrics"].removeprefix("http://").removesuffix("/metrics")))
-        return welcome(addresses, self._folder / "demo-data")
+        return welcome(addresses, data)
 
     def _tallystick(self, words: list[str]) -> str:
         """In this process, as starting one for each would take most of a test's time."""
         done = CliRunner().invoke(app, words)
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         self._exit_code = done.exit_code
-        if words == ["admin", "shutdown", "--yes"]:
+        if words[-2:] == ["shutdown", "--yes"]:
+            assert self._exchange is not None
             assert self._exchange.wait() == Exit.DONE
         return done.output
 
@@ -165,20 +173,23 @@ class Operator:
         """End what still runs."""
         if self._alice is not None:
             self._alice.close()
-        if self._exchange._process is not None:
+        if self._exchange is not None and self._exchange._process is not None:
             self._exchange.kill()
 
 
 @pytest.fixture
-def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """In an empty folder."""
-    monkeypatch.chdir(tmp_path)
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """In an empty folder with a short name: a long one would not fit the page's lines."""
+    folder = tempfile.TemporaryDirectory()
+    monkeypatch.chdir(folder.name)
     monkeypatch.setenv("COLUMNS", "80")
     for name in ("TALLYSTICK_SOCKET", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    somebody = Operator(tmp_path)
+    somebody = Operator(Path(folder.name))
     yield somebody
     somebody.leave()
+    monkeypatch.undo()
+    folder.cleanup()
 
 
 def transcripts() -> Iterator[tuple[str, list[str]]]:

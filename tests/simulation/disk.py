@@ -148,6 +148,7 @@ class SimulatedDisk:
         self._folders = {""}
         self._armed: dict[Fault, int] = {}
         self._cut_in: int | None = None
+        self._cut_before: str | None = None
 
     # What the simulation does to it -------------------------------------------------------------------------------
 
@@ -158,6 +159,15 @@ class SimulatedDisk:
     def cut_power_in(self, steps: int) -> None:
         """Raise PowerCut instead of doing the step after so many others. `crash` decides what is left."""
         self._cut_in = steps
+
+    def cut_power_before(self, doing: str, after: int = 0) -> None:
+        """Raise PowerCut instead of a step whose words begin so: of the one that comes after so many others."""
+        self._cut_before, self._cut_in = doing, after
+
+    def spare(self) -> None:
+        """Cut no power after all; what is armed does not strike."""
+        self._cut_in = self._cut_before = None
+        self._armed.clear()
 
     def crash(self, random: Random) -> None:
         """Cut the power: what was not synced is there in part or not at all, names included."""
@@ -170,7 +180,7 @@ class SimulatedDisk:
         for file in self._durable_names.values():
             file.crash(random)
         self._names = dict(self._durable_names)
-        self._cut_in = None
+        self._cut_in = self._cut_before = None
 
     def rot(self, path: str, offset: int, mask: int = 1) -> None:
         """Flip bits of one byte that was safe."""
@@ -207,7 +217,7 @@ class SimulatedDisk:
     def step(self, doing: str) -> None:
         """Count one operation; the power may go before it."""
         self.steps += 1
-        if self._cut_in is not None:
+        if self._cut_in is not None and doing.startswith(self._cut_before or ""):
             self._cut_in -= 1
             if self._cut_in < 0:
                 self._cut_in = None
