@@ -166,8 +166,8 @@ class ReferenceEngine:
     def _amend(self, command: AmendOrder, time_ns: int) -> Iterator[Event]:
         state = self.state
         order, new = judge_amendment(state, command, time_ns)
-        # > A resting order that only becomes smaller keeps its place; any other amendment leaves its place and enters
-        # > the book anew, as a taker first. A waiting stop changes where it waits.
+        # > A reduction keeps its place. Any other amendment of a resting order leaves its place and enters the book
+        # > anew, as a taker first. A waiting stop changes where it waits.
         stays, shrinks = is_reduction(order, new), new.quantity < order.quantity
         order.quantity, order.price, order.worst = new.quantity, new.price, new.worst
         order.updated_ns = time_ns

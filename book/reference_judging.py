@@ -156,7 +156,7 @@ def judge_amendment(state: State, command: AmendOrder, time_ns: int) -> tuple[Or
     executed = "ALREADY_EXECUTED"
     demand(new.open > 0, codes.CANCEL_REJECTED, executed, "new_quantity", new.quantity, order.executed)
     if command.new_price:
-        # > A market kind of stop has no price to amend.
+        # > a price only where the order has one (`STOP_LOSS` and `TAKE_PROFIT` have none)
         met = order.type in LIMIT_KINDS
         demand(met, codes.INVALID_PARAMETER, "", "new_price", command.new_price)
         new.price = new.worst = command.new_price

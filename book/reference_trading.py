@@ -82,7 +82,7 @@ def _take(state: State, taker: Order, band: range, time_ns: int) -> Iterator[Eve
         if taker.wants(maker.price) == 0:
             break
         # > An order of the same account is not traded with but treated as the taker's mode of self-trade prevention
-        # > says.
+        # > says. This comes before the price band.
         if maker.account == taker.account and taker.self_trade != terms.NONE:
             yield from _prevent(state, taker, maker, time_ns)
         elif maker.price not in band:
@@ -241,8 +241,8 @@ def _enter_triggered(state: State, order: Order, band: range, time_ns: int) -> I
     yield OrderTriggered(order.view())
     facing = state.facing(order)
     if order.type not in LIMIT_KINDS and facing:
-        # > To buy it never pays more than it holds for, to sell it finds its worst price then
-        # As every market order it stays within the collar, too.
+        # > A market kind finds its worst price then, as a market order does, and to buy it never pays more than it
+        # > holds for.
         worst = worst_price(order, facing[0].price)
         order.worst = min(worst, order.worst) if order.side == BUY else worst
     # > If there is nothing to trade with, if it is FOK and cannot be filled, or if its worth has come to exceed 64
