@@ -1,6 +1,7 @@
 """What operators can do to accounts, their keys and their money."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
 from typing import Final
 
 from actors.admin_command import AdminCommand, BadCall
@@ -15,7 +16,7 @@ from book.decimals import format_units
 from book.definitions import Account, Key
 from book.events import Rejected
 from book.queries import AccountDetails, AccountDetailsView, Balances, Directory, DirectoryView
-from book.terms import PERMISSIONS
+from book.terms import MAX_INT, PERMISSIONS
 
 # What one answer lists: all accounts of a large exchange would hold up everyone else.
 ACCOUNTS_LISTED: Final = 1_000
@@ -255,4 +256,7 @@ def _whole(text: str, key: str) -> int:
 
 
 def _next(numbers: Iterable[int]) -> str:
-    return str(max(numbers, default=0) + 1)
+    """One more than the greatest; once an operator has given the greatest there is, the least that is free."""
+    taken = set(numbers)
+    greatest = max(taken, default=0)
+    return str(greatest + 1 if greatest < MAX_INT else next(number for number in count(1) if number not in taken))

@@ -57,7 +57,7 @@ class AdminConfig:
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
     method: str
     id: int | str | None = None
-    params: dict[str, str | int | bool] = {}  # msgspec copies an empty default
+    params: dict[str, object] = {}  # msgspec copies an empty default
 
 
 class _Refusal(Exception):  # noqa: N818 - an answer on its way, not a fault
@@ -173,7 +173,7 @@ class Admin:
         outcome = "cut off by a stop; look whether it was done"
         try:
             with trio.fail_after(command.deadline_seconds):
-                result = await command.call(request.params)
+                result = await command.call(_words(request.params))
         except BadCall as error:
             outcome = str(error)
             raise _Refusal(400, codes.INVALID_PARAMETER, outcome) from error
@@ -209,13 +209,21 @@ def _parse(line: bytes) -> _Request:
         method, *words = shlex.split(text)
     except (ValueError, RecursionError) as error:
         form = 'a JSON request {"method":…,"params":{…}} or bare words, in UTF-8'
-        raise _Refusal(400, codes.INVALID_JSON, f"this line is neither {form}") from error
-    params: dict[str, str | int | bool] = {
-        str(place): word for place, word in enumerate(w for w in words if w != "--yes")
-    }
+        raise _Refusal(400, codes.INVALID_JSON, f"this line is not {form}") from error
+    params: dict[str, object] = {str(place): word for place, word in enumerate(w for w in words if w != "--yes")}
     if "--yes" in words:
         params["yes"] = True
     return _Request(method, None, params)
+
+
+def _words(params: dict[str, object]) -> dict[str, str | int | bool]:
+    """The params, each of which must be what a word can say."""
+    words: dict[str, str | int | bool] = {}
+    for name, value in params.items():
+        if not isinstance(value, str | int):
+            raise BadCall(f"{name:.50} must be a string, a whole number, true or false")
+        words[name] = value
+    return words
 
 
 async def _send(stream: HalfCloseableStream, data: bytes) -> None:

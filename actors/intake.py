@@ -308,7 +308,9 @@ def _refuse_words(venues: Mapping[str, Venue], params: PlaceParams) -> NoReturn:
     ):
         if given and given not in known.values():
             raise RefusedError(code, f"{name} must be one of {', '.join(known.values())}")
-    raise RefusedError(INVALID_PARAMETER, f"selfTradePreventionMode must be one of {', '.join(_SELF_TRADE_MODES)}")
+    raise RefusedError(
+        INVALID_PARAMETER, f"selfTradePreventionMode must be one of {', '.join(SELF_TRADE_MODES.values())}"
+    )
 
 
 def _check_client_order_id(text: str, name: str = "clientOrderId") -> None:

@@ -28,9 +28,8 @@ DEFAULT_RECV_WINDOW_MS: Final = 5_000
 
 INTERVALS_NS: Final = {name: interval_ns for interval_ns, name in INTERVALS.items()}
 
-# The engine counts nanoseconds.
 _MAX_INT: Final = 2**63 - 1  # of JSON: what a signed 64-bit integer holds
-_MAX_MS: Final = MAX_INT // 1_000_000
+_MAX_MS: Final = MAX_INT // 1_000_000  # the engine counts nanoseconds, and no further than its own largest integer
 
 # ------------------------------------------------------------------------------------------------------- types of them
 
@@ -59,7 +58,7 @@ OrderId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="the id of an order
 FromId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="an id, a positive integer")]
 Timestamp = Annotated[int, Meta(ge=1, le=_MAX_INT, description="a positive integer: milliseconds since 1970")]
 Moment = Annotated[
-    int, Meta(ge=1, le=_MAX_MS, description="an integer from 1 to 9223372036854: milliseconds since 1970")
+    int, Meta(ge=1, le=_MAX_MS, description="an integer from 1 to 4611686018427: milliseconds since 1970")
 ]
 RecvWindow = Annotated[
     int, Meta(ge=1, le=MAX_RECV_WINDOW_MS, description="an integer from 1 to 60000: milliseconds from timestamp on")

@@ -38,7 +38,7 @@ from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
 from actors.turns import Group, Turn, Turns
-from actors.wire import Line, Refusal, RefusedError, Reply, refusal
+from actors.wire import Line, Refusal, RefusedError, Reply, refusal, weight_of
 from actors.world import Clock, Entropy, Peer
 from book.codes import INVALID_JSON, REJECTED_KEY, TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS, UNAUTHORIZED
 from book.commands import ArmSession, LoseSession
@@ -318,7 +318,7 @@ class Session:
                     self._gather(turn, request)
                 else:
                     slots.append(self._answerers[type(request)](request))
-                turn.weight += request.weight
+                turn.weight += weight_of(request)
             except RefusedError as error:
                 slots.append(_refusal(error.request_id if request_id is UNSET else request_id, error))
                 turn.weight += _refused_weight(len(line))
@@ -343,7 +343,7 @@ class Session:
         except RefusedError as error:
             turn.weight += _refused_weight(size)
             return _refusal(UNSET, error)
-        turn.weight += order.weight
+        turn.weight += weight_of(order)
         return order
 
     def _turn_away(self, turn: Turn, lines: Iterator[bytes]) -> None:

@@ -1,6 +1,6 @@
 """The process that takes a snapshot, as the snapshotter sees it, and as it really is: this program once more.
 
-It is started with what it may know of a log that is being written, works at the lowest priority, and says in one line
+It is started with what it may know of a log that is being written, works at a low priority, and says in one line
 of JSON what it has made. When it fails, that is all that happens: it holds nothing that anybody waits for.
 """
 

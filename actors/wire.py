@@ -49,6 +49,7 @@ from book.codes import (
 VERSION: Final = 1
 
 MAX_LINE_BYTES: Final = 65_536  # without the line's end
+FOK_WEIGHT: Final = 64
 MAX_NESTING: Final = 64  # objects and arrays in each other; a request has four at most
 
 # ------------------------------------------------------------------------------------------------------- requests, in
@@ -241,6 +242,16 @@ Request = (
     | DayTicker
     | Candles
 )
+
+
+def weight_of(request: Request) -> int:
+    """What a request counts for in what a connection has in flight.
+
+    An order of all or nothing counts for more than its answer: it may have to look through a whole side of the book.
+    """
+    if isinstance(request, OrderPlace | OrderCancelReplace | OrderTest) and request.params.time_in_force == "FOK":
+        return FOK_WEIGHT
+    return request.weight
 
 
 def logon_payload(api_key: str, nonce: str, timestamp: int) -> bytes:

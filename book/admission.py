@@ -95,7 +95,7 @@ def triggered_may_enter(market: LiveMarket, order: Order) -> bool:
     bound = market.beyond(best.price, order.side)
     # A buy holds funds for its bound, and the market may have run away from that.
     order.bound = min(order.bound, bound) if order.side == BUY else bound
-    return True
+    return order.quantity <= _most_quote(market, order) // (order.bound * market.tick_value)
 
 
 def _too_large_amendment(

@@ -31,7 +31,7 @@ from book.terms import (
 
 LIMIT_KINDS: Final = {LIMIT, STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT}
 STOP_KINDS: Final = {STOP_LOSS, STOP_LOSS_LIMIT, TAKE_PROFIT, TAKE_PROFIT_LIMIT}
-# > Rising: last >= stop to buy, last <= stop to sell; the others the other way round.
+# > last >= stop to buy, last <= stop to sell; the others the other way round
 STOP_LOSSES: Final = {STOP_LOSS, STOP_LOSS_LIMIT}
 TAKES_IN_FORCE: Final = {
     LIMIT: {GTC, IOC, FOK, GTD},

@@ -109,3 +109,6 @@ def lose_all_sessions(state: State, time_ns: int) -> Iterator[Event]:
     # > The orders that are left belong to no session any more.
     for order in state.open:
         order.session = 0
+    # > The orders that are left belong to no session any more.
+    for order in state.open:
+        order.session = 0

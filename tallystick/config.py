@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args, get_origin
 
-from attrs import Attribute, Factory, field, fields, frozen
+from attrs import Attribute, Factory, field, fields, frozen, has
 from cattrs import ClassValidationError, Converter, ForbiddenExtraKeysError, transform_error
+from cattrs.gen import make_dict_structure_fn
 from cattrs.v import format_exception
 
 from actors.admin import AdminConfig
@@ -126,6 +127,36 @@ def _number(value: object, _: Any) -> float:
     return float(value)  # type: ignore[arg-type]  # one of the two
 
 
+def _table(kind: type[T]) -> Callable[[object, Any], T]:
+    """A hook for sections: it takes tables only, and no list of them."""
+    structure = make_dict_structure_fn(kind, _CONVERTER, _cattrs_forbid_extra_keys=True)
+
+    def take(value: object, as_kind: Any) -> T:
+        if not isinstance(value, dict):
+            raise TypeError("expected a table: its name stands in single brackets")
+        return structure(value, as_kind)
+
+    return take
+
+
+def _list(kind: Any) -> Callable[[object, Any], tuple[Any, ...]]:
+    """A hook for what there may be several of: it takes lists only, as a text or one table is no list of one."""
+    item = get_args(kind)[0]
+
+    def take(value: object, _: Any) -> tuple[Any, ...]:
+        if isinstance(value, dict):
+            raise TypeError("expected a list of tables: their name stands in double brackets")
+        if not isinstance(value, list):
+            raise TypeError(f"expected a list, not {value!r}")
+        return tuple(_CONVERTER.structure(value, list[item]))  # type: ignore[valid-type]  # it is known at run time only
+
+    return take
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
 def _explain(error: BaseException, kind: type | None) -> str:
     if isinstance(error, ForbiddenExtraKeysError):
         known = [attribute.name for attribute in fields(error.cl)]
@@ -147,6 +178,8 @@ _CONVERTER: Final = Converter(forbid_extra_keys=True)
 for _kind in (int, str, bool):
     _CONVERTER.register_structure_hook(_kind, _strict(_kind))
 _CONVERTER.register_structure_hook(float, _number)
+_CONVERTER.register_structure_hook_factory(has, _table)
+_CONVERTER.register_structure_hook_factory(_is_tuple, _list)
 
 
 # From the file's words to definitions ---------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ from persistence.snapshot import BadSnapshot
 from tallystick.running import snapshot_disk
 
 BYTES_PER_SECOND: Final = 64 * 1024 * 1024
-NICENESS: Final = 19
+# Enough to give way to trading, and to come to an end on a machine that is busy for long.
+NICENESS: Final = 10
 # Of 1000: the kernel's first choice, long before the exchange itself.
 OOM_SCORE: Final = "900"
 PR_SET_PDEATHSIG: Final = 1

@@ -29,12 +29,15 @@ from book.queries import (
 )
 from book.reference import ReferenceEngine
 from book.reference_questions import CANDLES_KEPT, INTERVALS, KEPT
-from book.terms import MARKET_STATES, ORDER_STATES, ORDER_TYPES
+from book.terms import MARKET_STATES, ORDER_STATES, ORDER_TYPES, TRADING
 from tests.wild import Wild, opening
 
 START_NS: Final = 1_700_000_000_000_000_000
 WHOLE_BOOK: Final = 5_000  # levels
-STEPS_NS: Final = [*(0, 1, 1_000, 10**6, 10**9) * 20, 10**10, 10**12, 10**14]
+
+# From command to command. With even steps much is due at the same time.
+ODD_STEPS_NS: Final = [*(0, 1, 1_000, 10**6, 10**9) * 20, 10**10, 10**12, 10**14]
+EVEN_STEPS_NS: Final = [*(0, 0, 0, 5 * 10**8) * 25, 10**10, 10**12, 10**14]
 
 
 class Difference(AssertionError):  # noqa: N818 -- what the comparison is for, not an error in it
@@ -165,6 +168,8 @@ def what_came(events: list[Event]) -> Counter[str]:
     """The events of one command in words, and what is remarkable about them."""
     words = Counter(type(event).__name__ for event in events)
     words["cascade"] += words["OrderTriggered"] > 1
+    resumed = any(isinstance(event, MarketStateChanged) and event.state == TRADING for event in events)
+    words["entered_when_resumed"] += resumed and words["OrderTriggered"] > 0
     for event in events:
         if isinstance(event, OrderClosed):
             words[ORDER_STATES[event.order.status]] += 1
@@ -193,8 +198,9 @@ def run_wild(seed: int, commands: int, *, compare_every: int) -> Counter[str]:
     for command in opening():
         pair.do(command)
     pair.met.clear()
+    steps_ns = random.choice((ODD_STEPS_NS, EVEN_STEPS_NS))
     for step in range(commands):
-        later_ns = random.choice(STEPS_NS)
+        later_ns = random.choice(steps_ns)
         command = source.command(pair.time_ns + later_ns)
         if random.random() < 0.02:
             pair.refuse_type(source.wrong_type())

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from actors import account_commands
 from book.engine import Engine
+from book.terms import MAX_INT
 from persistence.offline import replay
 from persistence.storage import RealDisk
 from tests.counts import count
@@ -65,6 +66,16 @@ async def test_an_account_that_an_operator_adds(tmp_path: Path) -> None:
     engine = Engine()
     replay(RealDisk(str(tmp_path / "data"), power_cut), engine)
     engine.check()
+
+
+async def test_the_next_free_number(tmp_path: Path) -> None:
+    """The greatest number there is may be given without using up all those below it."""
+    async with running(tmp_path / "data") as exchange:
+        operator = await exchange.operator()
+        await operator.said(f"account.add last {MAX_INT}")
+        assert (await operator.said("account.add carol"))["id"] == 5
+        await operator.said(f"key.add last alice read {PUBLIC_KEY} {MAX_INT}")
+        assert (await operator.said(f"key.add next alice read {PUBLIC_KEY}"))["id"] == 3
 
 
 async def test_a_long_list_of_accounts_comes_in_pages(tmp_path: Path, monkeypatch: Any) -> None:

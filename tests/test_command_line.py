@@ -407,6 +407,14 @@ def test_money_for_tests_is_never_silent(config: Path) -> None:
     ("right", "wrong", "words"),
     [
         ("[gateway]", "[gatway]", "did you mean 'gateway'"),
+        ("[[markets]]", "[markets]", "expected a list of tables: their name stands in double brackets @ .markets"),
+        ("[gateway]", "[[gateway]]", "expected a table: its name stands in single brackets @ .gateway"),
+        ("[[accounts]]", "[gateway.session]\nidle_seconds = [5]\n[[accounts]]", "expected a number, not [5]"),
+        (
+            'permissions = ["read", "trade"]',
+            'permissions = "read"',
+            "expected a list, not 'read' @ .keys[0].permissions",
+        ),
         ("port = 0", "prt = 0", "did you mean 'port'"),
         ("port = 0", 'port = "0"', "expected an integer, not '0'"),
         ("port = 0", "port = 70000", "65535"),

@@ -269,6 +269,7 @@ def test_an_order_that_cannot_be_meant_is_refused(
     assert error.code == code
     assert (error.reason if isinstance(error.reason, str) else None) == reason
     assert word in error.message
+    assert not error.message.endswith((" ", ","))
 
 
 OPTIONAL: dict[str, object] = {

@@ -40,7 +40,7 @@ def test_killed_under_load(tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     backup.mkdir()
     exchange = ConfiguredExchange(tmp_path / "data", SECTIONS.format(backup=backup))
-    for life in range(count(10, 200)):
+    for life in range(count(20, 500)):
         exchange.start()
         if life == 0:
             traders.fund(exchange)

@@ -4,6 +4,7 @@ import re
 import shlex
 import socket
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,15 +178,18 @@ class Operator:
 
 
 @pytest.fixture
-def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
-    """In an empty folder."""
-    monkeypatch.chdir(tmp_path)
+def operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+    """In an empty folder with a short name: a long one would not fit the page's lines."""
+    folder = tempfile.TemporaryDirectory()
+    monkeypatch.chdir(folder.name)
     monkeypatch.setenv("COLUMNS", "80")
     for name in ("TALLYSTICK_SOCKET", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    somebody = Operator(tmp_path)
+    somebody = Operator(Path(folder.name))
     yield somebody
     somebody.leave()
+    monkeypatch.undo()
+    folder.cleanup()
 
 
 def transcripts() -> Iterator[tuple[str, list[str]]]:

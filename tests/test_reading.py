@@ -111,6 +111,19 @@ def test_cutting_depends_on_the_bytes_only(data: bytes, cuts: list[int]) -> None
 # ------------------------------------------------------------------------------------------------------------- accepted
 
 
+@pytest.mark.parametrize(("in_force", "weight"), [("FOK", wire.FOK_WEIGHT), ("IOC", 1), ("GTC", 1), ("", 1)])
+def test_an_order_of_all_or_nothing_weighs_more(in_force: str, weight: int) -> None:
+    """However it is asked for: it may look through a whole side of the book, and others wait meanwhile."""
+    params = PlaceParams("BTC-USDT", "BUY", "LIMIT", "1", time_in_force=in_force)
+    replacing = CancelReplaceParams("BTC-USDT", "BUY", "LIMIT", "1", time_in_force=in_force, cancel_order_id=1)
+    asked = (
+        wire.OrderPlace(params=params),
+        wire.OrderTest(params=params),
+        wire.OrderCancelReplace(params=replacing),
+    )
+    assert [wire.weight_of(request) for request in asked] == [weight] * 3
+
+
 def test_every_method_is_read_with_its_parameters() -> None:
     """Each request of the protocol becomes its own type."""
     for request, line in (
@@ -255,9 +268,9 @@ def test_an_id_comes_back_as_the_same_value(request_id: object) -> None:
             "timestamp must be a positive integer",
         ),
         (
-            b'{"method":"order.place","params":{"symbol":"X","side":"BUY","type":"LIMIT","expireTime":9223372036855}}',
+            b'{"method":"order.place","params":{"symbol":"X","side":"BUY","type":"LIMIT","expireTime":4611686018428}}',
             INVALID_PARAMETER,
-            "from 1 to 9223372036854",
+            "from 1 to 4611686018427:",
         ),
         (
             b'{"method":"order.cancel","params":{"symbol":"X","orderId":9223372036854775808}}',

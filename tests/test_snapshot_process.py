@@ -137,7 +137,7 @@ async def test_a_cancel_ends_it(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_it_stays_behind_everybody_and_ends_with_its_parent() -> None:
-    """The lowest priority, the first to be killed for want of memory, and gone with the exchange, however that ends."""
+    """A low priority, the first to be killed for want of memory, and gone with the exchange, however that ends."""
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())

@@ -940,3 +940,16 @@ def test_a_triggered_stop_in_a_halted_market_is_cancelled_like_any_other(order_i
     assert closed(exchange.done(cancel(ALICE, order_id))) == [(order_id, CANCELED)]
     assert exchange.engine.state.markets[SYMBOL].state == HALT
     assert f"triggered {7 - order_id}" in story(exchange.done(state(1)))
+
+
+def test_a_stop_whose_worth_has_come_to_exceed_64_bits_expires() -> None:
+    """One lot less would trade: it is judged at the price that it finds, as a market order is."""
+    most = MAX_INT // 4
+    for quantity, end in ((1_152_921, "FILLED 2"), (1_152_922, "EXPIRED 2")):
+        exchange = Exchange(free(max_quantity=10**9, collar=0), funds={"BTC": 10**15, "USDT": most})
+        exchange.place(buy(BOB, 5, 10**12))
+        exchange.place(stop(ALICE, SELL, TAKE_PROFIT, quantity, 5))
+        exchange.place(sell(BOB, 1, 10**12 + 7))
+        told = story(exchange.done(ioc(CAROL, BUY, 1, 10**12 + 7)))
+        assert "triggered 2" in told
+        assert (end == "EXPIRED 2") == (told[-1] == "EXPIRED 2" and told[-2] == "triggered 2")

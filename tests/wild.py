@@ -124,7 +124,7 @@ PITS: Final = [
     # of the band.
     Pit(
         Market(
-            *("BTC-USDT", "BTC", "USDT", 1, 2, 10_000, 2, 60, 150, 3, 1_000, 2_000, 100_000, EXPIRE_TAKER),
+            *("BTC-USDT", "BTC", "USDT", 1, 2, 10_000, 2, 60, 150, 4, 1_000, 2_000, 100_000, EXPIRE_TAKER),
             *(100, 60_000, 1_500),
         ),
         *(1, 100, 8, 70),
@@ -134,18 +134,18 @@ PITS: Final = [
         Market("ONE-USDT", "ONE", "USDT", 7, 6, 1, 1, MAX_INT, 0, 40, -1_999, 2_000, 500_000, DECREMENT),
         *(7, 1_000, 30, 12),
     ),
-    # A tick worth so much that some thousand lots overflow; the whole is taken as a fee and given as a rebate. Once
-    # halted, it stays so until somebody resumes it.
+    # A tick worth so much that some thousand lots overflow; the whole is taken as a fee and given as a rebate.
     Pit(
-        Market(
-            *("ONE-GWEI", "ONE", "GWEI", 10**6, 0, 1, 1, MAX_INT, 10**15, 40, -1_000_000, 1_000_000, 1_000_000, NONE),
-            *(0, 600_000, 0),
-        ),
+        Market("ONE-GWEI", "ONE", "GWEI", 10**6, 0, 1, 1, MAX_INT, 10**15, 40, -1_000_000, 1_000_000, 1_000_000, NONE),
         *(10**15, 5, 4, 20),
     ),
-    # Prices at the far end of 64 bits; a maker pays more than a taker; a market order may not leave the best price.
+    # Prices at the far end of 64 bits; a maker pays more than a taker; a market order may not leave the best price;
+    # what halts stays halted until somebody resumes it.
     Pit(
-        Market("BTC-GWEI", "BTC", "GWEI", 1, 9, 10**8, 1, 10**9, 1, 40, 999_999, 333_333, 0, EXPIRE_BOTH),
+        Market(
+            *("BTC-GWEI", "BTC", "GWEI", 1, 9, 10**8, 1, 10**9, 1, 40, 999_999, 333_333, 0, EXPIRE_BOTH),
+            *(0, 20_000, 0),
+        ),
         *(1, 10**15, 3 * 10**13, 30),
     ),
     # No fees; of what is sold there is as much as can be.
@@ -175,6 +175,9 @@ class Wild:
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        # Spread over all the markets, or a few in one of them, who get in each other's way.
+        self._pits = random.choice((PITS, [random.choice(PITS)]))
+        self._accounts = random.choice((ACCOUNTS, ACCOUNTS[:3]))
         self._live: dict[int, OrderView] = {}  # the open orders, by id
         self._last_prices = {pit.market.symbol: pit.middle for pit in PITS}
         self._closed: set[str] = set()  # the markets that do not trade
@@ -203,7 +206,7 @@ class Wild:
         self._now_ns = now_ns
         makers, weights = zip(*self._makers(), strict=True)
         command: Command = random.choices(makers, weights)[0]()
-        if isinstance(command, TradingCommand) and random.random() < 0.1:
+        if isinstance(command, TradingCommand) and random.random() < 0.06:
             command = self._signed(command)
         while random.random() < _wildness(command):
             command = self._gone_wild(command)
@@ -219,11 +222,11 @@ class Wild:
             (self._cancel_all, 10),
             (self._cancel_all_after, 8),
             (self._session, 20),
-            (LoseAllSessions, 3),
+            (LoseAllSessions, 6),
             (self._deposit, 50),
             (self._adjust, 40),
             (self._definition, 80),
-            (self._market_state, 60),
+            (self._market_state, 150 if self._closed else 15),
             (self._setting, 60),
             (Tick, 10),
         ]
@@ -275,9 +278,9 @@ class Wild:
 
     def _order(self) -> PlaceOrder:
         random = self._random
-        pit = random.choice(PITS)
+        pit = random.choice(self._pits)
         order = PlaceOrder(
-            account=random.choice(ACCOUNTS),
+            account=random.choice(self._accounts),
             key=0,
             session=random.choice(SESSIONS),
             symbol=pit.market.symbol,
@@ -302,12 +305,21 @@ class Wild:
             order = self._stop(order, pit)
         elif kind < 0.5:
             order = self._iceberg(order)
+        elif kind < 0.53:
+            # Through all of the book, or to the end of the band.
+            far = pit.middle + 2 * pit.spread if order.side == BUY else max(1, pit.middle - 2 * pit.spread)
+            order = msgspec.structs.replace(order, quantity=pit.most, price=far, post_only=False)
         if order.time_in_force == GTD and random.random() < 0.97:
-            order = msgspec.structs.replace(order, expire_time=self._now_ns // 10**6 + random.randint(0, 10_000))
+            order = msgspec.structs.replace(order, expire_time=self._now_ns // 10**6 + random.randint(0, 20) * 500)
         return self._at_a_bound(order, pit) if kind > 0.93 else order
 
     def _price(self, pit: Pit) -> int:
-        return pit.middle + self._random.randint(-pit.spread, pit.spread)
+        """Where the trading is; sometimes that of an order."""
+        random = self._random
+        prices = [order.price for order in self._live.values() if order.symbol == pit.market.symbol and order.price]
+        if prices and random.random() < 0.3:
+            return random.choice(prices)
+        return pit.middle + random.randint(-pit.spread, pit.spread)
 
     def _stop(self, order: PlaceOrder, pit: Pit) -> PlaceOrder:
         """Beyond the last price, most often, so that it waits."""
@@ -357,7 +369,7 @@ class Wild:
             order_id, name = random.choice(((order_id, name), (0, name), (order_id, "")))
             return order.account, order.symbol, order_id, name
         order_id, name = random.choice((0, self._order_id())), random.choice(("", self._name()))
-        return random.choice(ACCOUNTS), random.choice(PITS).market.symbol, order_id, name
+        return random.choice(self._accounts), random.choice(self._pits).market.symbol, order_id, name
 
     def _cancel(self) -> CancelOrder:
         account, symbol, order_id, name = self._one()
@@ -385,16 +397,18 @@ class Wild:
 
     def _cancel_all(self) -> CancelAll:
         random = self._random
-        return CancelAll(random.choice(ACCOUNTS), 0, 0, random.choice(("", random.choice(PITS).market.symbol)))
+        return CancelAll(
+            random.choice(self._accounts), 0, 0, random.choice(("", random.choice(self._pits).market.symbol))
+        )
 
     def _cancel_all_after(self) -> CancelAllAfter:
         random = self._random
-        return CancelAllAfter(random.choice(ACCOUNTS), 0, 0, random.choice((0, 1, 1_000, 5_000, 86_400_000)))
+        return CancelAllAfter(random.choice(self._accounts), 0, 0, random.choice((0, 1, 1_000, 1_500, 86_400_000)))
 
     def _session(self) -> ArmSession | LoseSession:
         random = self._random
         session = random.choice(SESSIONS)
-        return ArmSession(random.choice(ACCOUNTS), 0, session) if random.random() < 0.6 else LoseSession(session)
+        return ArmSession(random.choice(self._accounts), 0, session) if random.random() < 0.6 else LoseSession(session)
 
     # --- Sensible operators -------------------------------------------------------------------------------------------
 
@@ -403,18 +417,18 @@ class Wild:
         random = self._random
         if self._closed and random.random() < 0.8:
             return SetMarketState(random.choice(sorted(self._closed)), TRADING)
-        return SetMarketState(random.choice(PITS).market.symbol, random.choice((*MARKET_STATES, *[TRADING] * 4)))
+        return SetMarketState(random.choice(self._pits).market.symbol, random.choice((*MARKET_STATES, *[TRADING] * 2)))
 
     def _setting(self) -> Command:
         """Any other."""
         random = self._random
-        symbol, account = random.choice(PITS).market.symbol, random.choice(ACCOUNTS)
+        symbol, account = random.choice(self._pits).market.symbol, random.choice(self._accounts)
         taker_fee = random.choice((0, 333, 2_000, 10**6))
         settings: list[Command] = [
             SetFeeTier(symbol, random.randint(1, 3), random.choice((-taker_fee, 0, 500)), taker_fee),
             SetAccountTier(account, random.randrange(4)),
             RevokeKey(random.choice((8, 9, 100 + self._defined))),
-            FreezeAccount(account, random.random() < 0.12),
+            FreezeAccount(account, random.random() < 0.05),
             FreezeAsset(random.choice(ASSETS).name, random.random() < 0.2),
             SetEngineVersion(1),
             ClearMarket(symbol),
@@ -461,7 +475,7 @@ class Wild:
                 DefineAsset(Asset(f"NEW{number}", random.randrange(10))),
                 DefineMarket(new_market),
                 DefineAccount(Account(number, f"account-{number}")),
-                DefineKey(_key(number, random.choice(ACCOUNTS), random.randint(1, 7))),
+                DefineKey(_key(number, random.choice(self._accounts), random.randint(1, 7))),
             )
         )
 
