@@ -363,6 +363,7 @@ def slow_disk(scene: Scene) -> bool:
         await scene.trader.trade(life, 20)
         assert trio.current_time() - began >= 10
         scene.disk.delay_seconds = 0.0
+        await trio.sleep(60)  # for what the slow disk has still in hand
 
     scene.dies(Exit.DONE, be_slow)
     assert scene.exchange.logged == []
