@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from actors.admin_command import AdminCommand, BadCall
 from actors.engine_line import EngineLine
@@ -15,14 +15,15 @@ from book.commands import CreditDeposit, DefineAccount, DefineKey, FreezeAccount
 from book.decimals import format_units
 from book.definitions import Account, Key
 from book.events import Rejected
-from book.queries import AccountDetails, AccountDetailsView, Balances, Directory, DirectoryView
-from book.terms import MAX_INT, PERMISSIONS
+from book.queries import AccountDetails, AccountDetailsView, Balances, DirectoryView
+from book.terms import MAX_INT, NS_PER_MS, PERMISSIONS
 
 # What one answer lists: all accounts of a large exchange would hold up everyone else.
 ACCOUNTS_LISTED: Final = 1_000
 CREDIT_ID_BYTES: Final = 8
 
-_NS_PER_MS: Final = 1_000_000
+
+Named = TypeVar("Named", Account, Key)
 
 
 class AccountCommands:
@@ -87,14 +88,14 @@ class AccountCommands:
 
     async def list_accounts(self, **words: str) -> object:
         """Accounts by number."""
-        first = _whole(words.get("from", "0"), "from")
-        view = await self._directory()
+        first = whole(words.get("from", "0"), "from")
+        view = await self._engine.directory()
         found = sorted((account.account, account.name) for account in view.accounts if account.account >= first)
         return {"accounts": [{"id": number, "name": name} for number, name in found[:ACCOUNTS_LISTED]]}
 
     async def show(self, account: str) -> object:
         """One account."""
-        view = await self._directory()
+        view = await self._engine.directory()
         number = _account(view, account).account
         details = await self._engine.ask(AccountDetails(number), AccountDetailsView)
         scales = {asset.name: asset.scale for asset in view.assets}
@@ -104,7 +105,7 @@ class AccountCommands:
             "tier": details.tier,
             "frozen": details.frozen,
             "openOrders": details.open_orders,
-            "cancelAllAt": details.cancel_all_due_ns // _NS_PER_MS or None,
+            "cancelAllAt": details.cancel_all_due_ns // NS_PER_MS or None,
             "receivables": {asset: format_units(owed, scales[asset]) for asset, owed in details.receivables},
             "keys": [
                 {
@@ -120,19 +121,15 @@ class AccountCommands:
 
     async def add_account(self, name: str, **words: str) -> object:
         """Define an account, under the next free number unless one is given."""
-        view = await self._directory()
-        try:
-            account = spoken(
-                AccountWords, {"id": _next(account.account for account in view.accounts), "name": name, **words}
-            )
-        except WordsError as error:
-            raise BadCall(str(error)) from error
+        view = await self._engine.directory()
+        number = _next(account.account for account in view.accounts)
+        account = spoken(AccountWords, {"id": number, "name": name, **words})
         done = await self._engine.tell(DefineAccount(Account(account.id, account.name)))
         return {"id": account.id, "name": account.name, "seq": done.seq}
 
     def _freezing(self, *, frozen: bool) -> Callable[[str], Awaitable[object]]:
         async def freeze(account: str) -> object:
-            found = _account(await self._directory(), account)
+            found = _account(await self._engine.directory(), account)
             done = await self._engine.tell(FreezeAccount(found.account, frozen))
             return {"id": found.account, "name": found.name, "frozen": frozen, "seq": done.seq}
 
@@ -140,8 +137,8 @@ class AccountCommands:
 
     async def set_tier(self, account: str, tier: str) -> object:
         """Put an account into a fee tier."""
-        found = _account(await self._directory(), account)
-        command = SetAccountTier(found.account, _whole(tier, "tier"))
+        found = _account(await self._engine.directory(), account)
+        command = SetAccountTier(found.account, whole(tier, "tier"))
         done = await self._engine.tell(command)
         return {"id": found.account, "name": found.name, "tier": command.tier, "seq": done.seq}
 
@@ -149,21 +146,17 @@ class AccountCommands:
 
     async def add_key(self, **words: str) -> object:
         """Define a key, under the next free number unless one is given."""
-        view = await self._directory()
+        view = await self._engine.directory()
         owner = _account(view, words["account"])
         words["account"] = owner.name
-        try:
-            key = key_of(
-                spoken(KeyWords, {"id": _next(key.key for key in view.keys), **words}), {owner.name: owner.account}
-            )
-        except WordsError as error:
-            raise BadCall(str(error)) from error
+        number = _next(key.key for key in view.keys)
+        key = key_of(spoken(KeyWords, {"id": number, **words}), {owner.name: owner.account})
         done = await self._engine.tell(DefineKey(key))
         return {"id": key.key, "name": key.name, "account": owner.account, "seq": done.seq}
 
     async def revoke_key(self, key: str) -> object:
         """End a key, and whoever is logged on with it."""
-        found = _key(await self._directory(), key)
+        found = _key(await self._engine.directory(), key)
         done = await self._engine.tell(RevokeKey(found.key))
         closed = await self._sessions.kill_those_of(found.key)
         return {"id": found.key, "name": found.name, "sessionsClosed": closed, "seq": done.seq}
@@ -172,7 +165,7 @@ class AccountCommands:
 
     async def balances(self, account: str) -> object:
         """Free and locked, in whole assets."""
-        view = await self._directory()
+        view = await self._engine.directory()
         scales = {asset.name: asset.scale for asset in view.assets}
         rows = await self._engine.ask(Balances(_account(view, account).account), list)
         return {
@@ -190,15 +183,12 @@ class AccountCommands:
         """Give money that came from nowhere."""
         if not self._test_money:
             raise BadCall("credit is for test money, and admin.test_money is not true in this exchange's configuration")
-        view = await self._directory()
+        view = await self._engine.directory()
         number = _account(view, account).account
         scale = next((known.scale for known in view.assets if known.name == asset), None)
         if scale is None:
             raise BadCall(f"there is no asset {asset!r:.50}; 'asset.list' shows them all")
-        try:
-            wanted = units(amount, scale, "amount")
-        except WordsError as error:
-            raise BadCall(str(error)) from error
+        wanted = units(amount, scale, "amount")
         # In a name space of its own, which no deposit from a chain is in.
         credit_id = f"test|{words.get('id') or self._entropy(CREDIT_ID_BYTES).hex()}"
         command = CreditDeposit(credit_id, number, asset, wanted)
@@ -213,32 +203,28 @@ class AccountCommands:
         amount = format_units(wanted, scale)
         return {"id": credit_id, "asset": asset, "amount": amount, "receipt": receipt, "repeated": repeated}
 
-    async def _directory(self) -> DirectoryView:
-        return await self._engine.ask(Directory(), DirectoryView)
-
 
 def _account(view: DirectoryView, text: str) -> Account:
     """By number, else by name."""
-    number = _number(text)
-    for account in view.accounts:
-        if account.account == number:
-            return account
-    for account in view.accounts:
-        if account.name == text:
-            return account
-    raise BadCall(f"there is no account {text!r:.80}; 'account.list' shows them all")
+    found = _of_number_or_name({account.account: account for account in view.accounts}, text)
+    if found is None:
+        raise BadCall(f"there is no account {text!r:.80}; 'account.list' shows them all")
+    return found
 
 
 def _key(view: DirectoryView, text: str) -> Key:
     """By number, else by name."""
+    found = _of_number_or_name({key.key: key for key in view.keys}, text)
+    if found is None:
+        raise BadCall(f"there is no key {text!r:.80}; 'account.show' shows an account's")
+    return found
+
+
+def _of_number_or_name(things: dict[int, Named], text: str) -> Named | None:
     number = _number(text)
-    for key in view.keys:
-        if key.key == number:
-            return key
-    for key in view.keys:
-        if key.name == text:
-            return key
-    raise BadCall(f"there is no key {text!r:.80}; 'account.show' shows an account's")
+    if number is not None and number in things:
+        return things[number]
+    return next((thing for thing in things.values() if thing.name == text), None)
 
 
 def _number(text: str) -> int | None:
@@ -246,13 +232,6 @@ def _number(text: str) -> int | None:
         return whole(text, "")
     except WordsError:
         return None
-
-
-def _whole(text: str, key: str) -> int:
-    try:
-        return whole(text, key)
-    except WordsError as error:
-        raise BadCall(str(error)) from error
 
 
 def _next(numbers: Iterable[int]) -> str:

@@ -5,6 +5,8 @@ from typing import Final
 
 from attrs import frozen
 
+from actors.listings import WordsError
+
 COMMAND_SECONDS: Final = 30.0
 # For one that waits for work: a snapshot of much state takes minutes.
 WORK_SECONDS: Final = 600.0
@@ -60,7 +62,10 @@ class AdminCommand:
             raise BadCall(f"{', '.join(missing)} missing; {self._help()}")
         if self.wants_yes and params.get("yes") is not True:
             raise BadCall(f"{self.name} may hurt; say that you mean it: {self.usage}")
-        return await self.run(**given)
+        try:
+            return await self.run(**given)
+        except WordsError as error:
+            raise BadCall(str(error)) from error
 
     def _named(self, key: str, text: str) -> tuple[str, str]:
         names = (*self.parameters, *self.optional)

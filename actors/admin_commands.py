@@ -23,7 +23,7 @@ from actors.requests import Batch
 from actors.snapshotter import SnapshotCall, SnapshotState
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
 from actors.world import Entropy
-from book.queries import Directory, DirectoryView, Info, InfoView
+from book.queries import Info, InfoView
 from book.terms import MARKET_STATES
 
 SESSION_DIGITS: Final = 19
@@ -163,7 +163,7 @@ class AdminCommands:
 
     async def info(self) -> object:
         """The exchange at a glance."""
-        view = await self._engine.ask(Directory(), DirectoryView)
+        view = await self._engine.directory()
         return {
             "version": self._version,
             "engine": await self._engine.ask(Info(), InfoView),

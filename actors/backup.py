@@ -25,7 +25,7 @@ from attrs.validators import and_, ge, le
 from msgspec.structs import replace
 
 from actors.handoff import LogItem, SealCall
-from actors.mailbox import Call, Mailbox, NotDone, OutcomeUnknown, Sender
+from actors.mailbox import Call, Mailbox, NotDone, OutcomeUnknown, Sender, fail_all
 from actors.reqlog_writer import LogState
 from actors.restarts import Backoff
 from actors.world import Blocking, Clock
@@ -222,9 +222,9 @@ class Backup:
                 except (TargetFailed, BadTarget, BadSnapshot, Stop) as error:
                     self._complain(error)
                     rhythm.failed(trio.current_time())
-                    _fail_all(calls, NotDone(f"{error}; it is tried again by itself"))
+                    fail_all(calls, NotDone(f"{error}; it is tried again by itself"))
                 except BaseException:
-                    _fail_all(calls, OutcomeUnknown("the backup was ended in the midst of it"))
+                    fail_all(calls, OutcomeUnknown("the backup was ended in the midst of it"))
                     raise
                 else:
                     rhythm.succeeded(segment, now, full=full)
@@ -334,8 +334,3 @@ class _Rhythm:
         """Wait longer each time."""
         self._failures += 1
         self._not_before = now + BACKOFF.delay_seconds(self._failures, 0.0)
-
-
-def _fail_all(calls: list[RunBackup], error: NotDone | OutcomeUnknown) -> None:
-    for call in calls:
-        call.fail(error)

@@ -8,7 +8,7 @@ from actors.mailbox import NotDone, OutcomeUnknown, Sender
 from actors.requests import Batch, Done, Outcome, Request
 from book.commands import Command
 from book.events import Rejected
-from book.queries import Query
+from book.queries import Directory, DirectoryView, Query
 
 V = TypeVar("V")
 
@@ -31,6 +31,10 @@ class EngineLine:
         if isinstance(outcome, kind):
             return outcome
         raise AssertionError(f"the engine answered {outcome!r} to {query!r}")
+
+    async def directory(self) -> DirectoryView:
+        """Everything that is defined."""
+        return await self.ask(Directory(), DirectoryView)
 
     async def tell(self, command: Command) -> Done:
         """Let a command take effect.

@@ -32,6 +32,7 @@ from book.history import MARKET_TRADES
 from book.terms import (
     GTC,
     MARKET_DEFAULT,
+    NS_PER_MS,
     ORDER_TYPES,
     PERMISSIONS,
     READ,
@@ -40,8 +41,6 @@ from book.terms import (
     TIMES_IN_FORCE,
     TRADE,
 )
-
-_NS_PER_MS: Final = 1_000_000
 
 
 @frozen
@@ -260,8 +259,8 @@ class Intake:
         return queries.Candles(
             self._symbol(params.symbol),
             INTERVALS_NS[params.interval],
-            params.start_time * _NS_PER_MS,
-            params.end_time * _NS_PER_MS,
+            params.start_time * NS_PER_MS,
+            params.end_time * NS_PER_MS,
             params.limit,
         )
 

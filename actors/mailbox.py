@@ -28,9 +28,9 @@ The errors a call can end with:
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import structlog
 import trio
@@ -143,6 +143,12 @@ class Call(Generic[Q, A]):
 
 
 # ------------------------------------------------------------------------------------------------------------ mailboxes
+
+
+def fail_all(calls: Iterable[Call[Any, Any]], error: NotDone | OutcomeUnknown) -> None:
+    """Settle several calls with one fate."""
+    for call in calls:
+        call.fail(error)
 
 
 @frozen

@@ -5,13 +5,12 @@ from typing import Final
 
 from attrs import NOTHING, fields
 
-from actors.admin_command import AdminCommand, BadCall
+from actors.admin_command import AdminCommand
 from actors.engine_line import EngineLine
-from actors.listings import SHARE_SCALE, AssetWords, MarketWords, WordsError, market_of, rate, spoken, units, whole
+from actors.listings import SHARE_SCALE, AssetWords, MarketWords, market_of, rate, spoken, units, whole
 from book.commands import ClearMarket, DefineAsset, DefineMarket, FreezeAsset, SetFeeTier, SetMarketState
 from book.definitions import Asset
 from book.events import OrderClosed
-from book.queries import Directory, DirectoryView
 from book.terms import CANCEL_ONLY, HALT, MARKET_STATES, POST_ONLY, TRADING
 
 _REQUIRED: Final = tuple(key.name for key in fields(MarketWords) if key.default is NOTHING)
@@ -72,7 +71,7 @@ class MarketCommands:
 
     async def list_markets(self) -> object:
         """Every market."""
-        view = await self._engine.ask(Directory(), DirectoryView)
+        view = await self._engine.directory()
         return {
             "markets": [
                 {
@@ -86,11 +85,8 @@ class MarketCommands:
 
     async def add_market(self, **words: str) -> object:
         """Define a market."""
-        view = await self._engine.ask(Directory(), DirectoryView)
-        try:
-            market = market_of(spoken(MarketWords, words), {asset.name: asset.scale for asset in view.assets})
-        except WordsError as error:
-            raise BadCall(str(error)) from error
+        view = await self._engine.directory()
+        market = market_of(spoken(MarketWords, words), {asset.name: asset.scale for asset in view.assets})
         done = await self._engine.tell(DefineMarket(market))
         return {"symbol": market.symbol, "status": MARKET_STATES[TRADING], "seq": done.seq}
 
@@ -109,11 +105,8 @@ class MarketCommands:
 
     async def set_fees(self, symbol: str, tier: str, maker: str, taker: str) -> object:
         """Set the rates of a tier, which are fractions."""
-        try:
-            fees = rate(maker, "maker"), units(taker, SHARE_SCALE, "taker")
-            command = SetFeeTier(symbol, whole(tier, "tier"), *fees)
-        except WordsError as error:
-            raise BadCall(str(error)) from error
+        fees = rate(maker, "maker"), units(taker, SHARE_SCALE, "taker")
+        command = SetFeeTier(symbol, whole(tier, "tier"), *fees)
         done = await self._engine.tell(command)
         return {"symbol": symbol, "tier": command.tier, "maker": maker, "taker": taker, "seq": done.seq}
 
@@ -121,7 +114,7 @@ class MarketCommands:
 
     async def list_assets(self) -> object:
         """Every asset."""
-        view = await self._engine.ask(Directory(), DirectoryView)
+        view = await self._engine.directory()
         return {
             "assets": [
                 {"name": asset.name, "scale": asset.scale, "frozen": asset.name in view.frozen_assets}
@@ -131,10 +124,7 @@ class MarketCommands:
 
     async def add_asset(self, name: str, scale: str) -> object:
         """Define an asset."""
-        try:
-            words = spoken(AssetWords, {"name": name, "scale": scale})
-        except WordsError as error:
-            raise BadCall(str(error)) from error
+        words = spoken(AssetWords, {"name": name, "scale": scale})
         done = await self._engine.tell(DefineAsset(Asset(words.name, words.scale)))
         return {"name": words.name, "scale": words.scale, "seq": done.seq}
 

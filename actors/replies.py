@@ -45,6 +45,7 @@ from book.queries import (
 from book.terms import (
     MARKET_STATES,
     NEW,
+    NS_PER_MS,
     ORDER_STATES,
     ORDER_TYPES,
     PARTIALLY_FILLED,
@@ -53,7 +54,6 @@ from book.terms import (
     TIMES_IN_FORCE,
 )
 
-_NS_PER_MS: Final = 1_000_000
 _PPM_DECIMALS: Final = 6
 
 
@@ -125,7 +125,7 @@ class Replies:
             venue.format_quantity(executed),
             venue.format_amount(executed_quote),
             fills,
-            done.time_ns // _NS_PER_MS,
+            done.time_ns // NS_PER_MS,
             done.seq,
         )
 
@@ -177,8 +177,8 @@ class Replies:
             venue.format_quantity(order.executed),
             venue.format_amount(order.executed_quote),
             ORDER_STATES[order.status],
-            order.created_ns // _NS_PER_MS,
-            order.updated_ns // _NS_PER_MS,
+            order.created_ns // NS_PER_MS,
+            order.updated_ns // NS_PER_MS,
         )
 
     # ------------------------------------------------------------------------------------------------ accounts, markets
@@ -200,7 +200,7 @@ class Replies:
             venue.format_amount(trade.fee),
             venue.grid.quote.name,
             trade.maker,
-            trade.time_ns // _NS_PER_MS,
+            trade.time_ns // NS_PER_MS,
         )
 
     def _account_status(self, request: wire.AccountStatus, balances: list[Balance]) -> Reply:
@@ -227,7 +227,7 @@ class Replies:
                 venue.format_price(trade.price),
                 venue.format_quantity(trade.quantity),
                 SIDES[trade.taker_side],
-                trade.time_ns // _NS_PER_MS,
+                trade.time_ns // NS_PER_MS,
             )
             for trade in trades
         ]
@@ -244,8 +244,8 @@ class Replies:
             venue.format_quantity(day.volume),
             venue.format_amount(day.quote_volume),
             day.count,
-            day.open_ns // _NS_PER_MS,
-            day.close_ns // _NS_PER_MS,
+            day.open_ns // NS_PER_MS,
+            day.close_ns // NS_PER_MS,
         )
         return Reply(request.id, 200, ticker)
 
@@ -255,13 +255,13 @@ class Replies:
         last_ns = INTERVALS_NS[request.params.interval] - 1
         rows: list[results.Kline] = [
             (
-                candle.open_ns // _NS_PER_MS,
+                candle.open_ns // NS_PER_MS,
                 price(candle.open),
                 price(candle.high),
                 price(candle.low),
                 price(candle.close),
                 venue.format_quantity(candle.volume),
-                (candle.open_ns + last_ns) // _NS_PER_MS,
+                (candle.open_ns + last_ns) // NS_PER_MS,
             )
             for candle in candles
         ]
@@ -305,7 +305,7 @@ def _canceled_all(request: wire.CancelAll, done: Done) -> Reply:
 
 def _cancel_all_after(request: wire.CancelAllAfter, done: Done) -> Reply:
     (due_ns,) = [event.due_ns for event in done.events if type(event) is CancelAllAfterSet]
-    return Reply(request.id, 200, results.CancelAllAfterSet(request.params.timeout_ms, due_ns // _NS_PER_MS))
+    return Reply(request.id, 200, results.CancelAllAfterSet(request.params.timeout_ms, due_ns // NS_PER_MS))
 
 
 def _commission(request: wire.AccountCommission, view: CommissionView) -> Reply:

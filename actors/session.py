@@ -44,7 +44,7 @@ from book.codes import INVALID_JSON, REJECTED_KEY, TOO_MANY_CONNECTIONS, TOO_MAN
 from book.commands import ArmSession, LoseSession
 from book.definitions import Key
 from book.queries import Logon
-from book.terms import PERMISSIONS
+from book.terms import NS_PER_MS, PERMISSIONS
 
 # As much as is read at once: a window of requests, so that a loaded connection makes large batches.
 READ_BYTES: Final = 256 * 1024
@@ -58,7 +58,6 @@ MAX_FAILED_LOGONS: Final = 5
 # How long a client that we hang up on may take to read why.
 LINGER_SECONDS: Final = 1.0
 
-_NS_PER_MS: Final = 1_000_000
 
 log: FilteringBoundLogger = structlog.get_logger("session")
 
@@ -403,7 +402,7 @@ class Session:
         return Reply(request.id, 200, results.LoggedOn(who.account, permissions, who.since_ms, self._armed))
 
     def _now_ms(self) -> int:
-        return self._clock.wall_ns() // _NS_PER_MS
+        return self._clock.wall_ns() // NS_PER_MS
 
     # ----------------------------------------------------------------------------------------------- logging on and off
 

@@ -18,7 +18,7 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, le
 
 from actors.handoff import CheckCall, Checked, LogItem
-from actors.mailbox import Busy, Call, Mailbox, NotDone, Sender, Stopped
+from actors.mailbox import Busy, Call, Mailbox, Sender, Stopped, fail_all
 from actors.reqlog_writer import LogState
 from actors.snapshot_process import SnapshotFailed, SnapshotProcess, SnapshotReport
 from actors.world import Blocking, Clock
@@ -161,10 +161,10 @@ class Snapshotter:
             self._state.failures += 1
             self._state.last_failure = str(error)
             _log.error("no snapshot could be taken; trading goes on, the next start takes longer", reason=str(error))
-            _fail(calls, Busy(f"no snapshot could be taken: {error}"))
+            fail_all(calls, Busy(f"no snapshot could be taken: {error}"))
             self._rest(FAILED_SECONDS)
         except BaseException:
-            _fail(calls, Stopped("the snapshotter was stopped"))
+            fail_all(calls, Stopped("the snapshotter was stopped"))
             raise
         else:
             for call in calls:
@@ -218,8 +218,3 @@ class Snapshotter:
         segment.close()
         snapshot.publish(self._disk, path)
         return footer
-
-
-def _fail(calls: list[SnapshotCall], error: NotDone) -> None:
-    for call in calls:
-        call.fail(error)

@@ -244,12 +244,15 @@ Request = (
 )
 
 
+_NEW_ORDERS: Final = (OrderPlace, OrderCancelReplace, OrderTest)
+
+
 def weight_of(request: Request) -> int:
     """What a request counts for in what a connection has in flight.
 
     An order of all or nothing counts for more than its answer: it may have to look through a whole side of the book.
     """
-    if isinstance(request, OrderPlace | OrderCancelReplace | OrderTest) and request.params.time_in_force == "FOK":
+    if isinstance(request, _NEW_ORDERS) and request.params.time_in_force == "FOK":
         return FOK_WEIGHT
     return request.weight
 

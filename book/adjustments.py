@@ -3,10 +3,10 @@
 What was to be taken and not there is owed: the receivables follow from the adjustments alone.
 """
 
-from book import codes
 from book.commands import AdjustBalance
 from book.deposits import OUTSIDE_ID
 from book.events import Adjusted, Rejected
+from book.refusals import declined
 
 
 class Adjustments:
@@ -21,7 +21,7 @@ class Adjustments:
     def refusal(self, command: AdjustBalance) -> Rejected | None:
         """Why this adjustment cannot be made, as far as its id tells: it was before, or the id is none."""
         if not OUTSIDE_ID.fullmatch(command.adjustment_id):
-            return Rejected(codes.DEFINITION_REJECTED, "BAD_NAME", "adjustment_id")
+            return declined("BAD_NAME", "adjustment_id")
         first = self._adjusted.get(command.adjustment_id)
         if first is None:
             return None
@@ -31,7 +31,7 @@ class Adjustments:
             and (first.operator, first.second_operator) == (command.operator, command.second_operator)
         )
         reason = "DUPLICATE_ADJUSTMENT" if same else "ADJUSTMENT_DIFFERS"
-        return Rejected(codes.DEFINITION_REJECTED, reason, "adjustment_id", ref=first.receipt)
+        return declined(reason, "adjustment_id", ref=first.receipt)
 
     def owed(self, account: int, asset: str) -> int:
         """What the account owes the house, in engine units of the asset."""

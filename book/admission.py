@@ -10,7 +10,7 @@ from typing import Final
 from book import codes
 from book.client_order_ids import is_client_order_id
 from book.events import Rejected
-from book.live_market import NS_PER_MS, LiveMarket
+from book.live_market import LiveMarket
 from book.orders import Order, PriceLevel
 from book.stops import reached
 from book.terms import (
@@ -27,6 +27,7 @@ from book.terms import (
     MARKET_DEFAULT,
     MAX_INT,
     NONE,
+    NS_PER_MS,
     POST_ONLY,
     SELL,
     STOP_LOSS,
@@ -300,7 +301,7 @@ def _filtered_stop(market: LiveMarket, order: Order, price: int) -> Rejected | N
 def _settle_bound(market: LiveMarket, order: Order, leaving: Order | None) -> Rejected | None:
     """Settle the worst price the order may trade at; refuse one whose value there is too little or too much."""
     if order.self_trade == MARKET_DEFAULT:
-        order.self_trade = market.definition.self_trade
+        order.self_trade = market.self_trade
     price = order.price
     if order.type == MARKET:
         best = _best(market, order, leaving)

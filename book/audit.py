@@ -10,7 +10,7 @@ from book.accounts import AccountState
 from book.events import Trade
 from book.history import ACCOUNT_TRADES, CLOSED_CANDLES, MARKET_TRADES, MINUTE_NS, Candles
 from book.image import TradeImage
-from book.live_market import NS_PER_MS, LiveMarket
+from book.live_market import LiveMarket
 from book.order_book import BookSide
 from book.orders import Order
 from book.registry import bad_fees
@@ -28,6 +28,7 @@ from book.terms import (
     MAX_INT,
     NEW,
     NONE,
+    NS_PER_MS,
     PARTIALLY_FILLED,
     SELL,
     STOP_LOSS,

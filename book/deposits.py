@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from book import codes
 from book.commands import CreditDeposit
 from book.events import Credited, Rejected
+from book.refusals import declined
 
 OUTSIDE_ID: Final = re.compile(r"[!-~]{1,200}")  # what the outside calls a movement of money
 
@@ -24,13 +24,13 @@ class Deposits:
         A repeat gets the receipt of the first; the same id for something else is an alarm to whoever hears it.
         """
         if not OUTSIDE_ID.fullmatch(command.deposit_id):
-            return Rejected(codes.DEFINITION_REJECTED, "BAD_NAME", "deposit_id")
+            return declined("BAD_NAME", "deposit_id")
         first = self._credited.get(command.deposit_id)
         if first is None:
             return None
         if (first.account, first.asset, first.amount) == (command.account, command.asset, command.amount):
-            return Rejected(codes.DEFINITION_REJECTED, "DUPLICATE_DEPOSIT", "deposit_id", ref=first.receipt)
-        return Rejected(codes.DEFINITION_REJECTED, "DEPOSIT_DIFFERS", "deposit_id", ref=first.receipt)
+            return declined("DUPLICATE_DEPOSIT", "deposit_id", ref=first.receipt)
+        return declined("DEPOSIT_DIFFERS", "deposit_id", ref=first.receipt)
 
     def add(self, credited: Credited) -> None:
         """Remember a deposit."""

@@ -65,10 +65,10 @@ from book.plain import (
     place_fields,
 )
 from book.queries import Acceptable, Answer, JudgeOrder, Query
-from book.refusals import UNKNOWN_ORDER, UNKNOWN_SYMBOL
+from book.refusals import UNKNOWN_ORDER, UNKNOWN_SYMBOL, declined, outside
 from book.settings import carry_out
 from book.state import State
-from book.terms import CANCELED, HALT, MAX_INT, TRADE, TRADING
+from book.terms import CANCELED, HALT, MAX_INT, NS_PER_MS, TRADE, TRADING
 from book.trading import amend, enter, let_triggered_enter
 from book.versions import VERSIONS
 
@@ -76,8 +76,6 @@ ENGINE_VERSION: Final = VERSIONS[-1]  # a log made by a newer engine is refused
 
 MAX_RECV_WINDOW_MS: Final = 60_000
 MAX_AHEAD_MS: Final = 1_000  # how far a client's clock may be ahead of ours
-
-_NS_PER_MS: Final = 1_000_000
 
 # As in book.orders.
 _PlaceOrder: Final = PlaceOrder
@@ -184,7 +182,6 @@ class Engine:
 
     def _admit(self, fields: PlaceFields, time_ns: int, replacing: ReplaceOrder | None = None) -> Order | Rejected:
         """The order as it would enter now, judged; changes nothing."""
-        # fmt: off  # one line per thought, not per name
         (
             number,
             key,
@@ -205,7 +202,6 @@ class Engine:
             expire_time,
             display_quantity,
         ) = fields
-        # fmt: on
         account = self._authorise(number, key, session, timestamp, recv_window, time_ns)
         if not isinstance(account, AccountState):
             return account
@@ -297,11 +293,12 @@ class Engine:
     def _set_market_state(self, command: SetMarketState, effects: Effects) -> Rejected | None:
         market = self.state.markets.get(command.symbol)
         if market is None:
-            return Rejected(codes.DEFINITION_REJECTED, "UNKNOWN_SYMBOL", "symbol")
-        if not TRADING <= command.state <= HALT:
-            return Rejected(codes.DEFINITION_REJECTED, "OUT_OF_RANGE", "state", command.state, HALT)
+            return declined("UNKNOWN_SYMBOL", "symbol")
+        refused = outside("state", command.state, TRADING, HALT)
+        if refused is not None:
+            return refused
         if command.state == market.state and not market.halted_until_ns:
-            return Rejected(codes.DEFINITION_REJECTED, "UNCHANGED", "state", command.state)
+            return declined("UNCHANGED", "state", command.state)
         market.set_state(command.state, effects)
         let_triggered_enter(market, effects)
         return None
@@ -331,7 +328,7 @@ class Engine:
             return Rejected(codes.INVALID_PARAMETER, "", "session", session, MAX_INT)
         if not 0 <= recv_window <= MAX_RECV_WINDOW_MS:
             return Rejected(codes.INVALID_PARAMETER, "", "recv_window", recv_window, MAX_RECV_WINDOW_MS)
-        if timestamp and not -MAX_AHEAD_MS <= time_ns // _NS_PER_MS - timestamp <= recv_window:
+        if timestamp and not -MAX_AHEAD_MS <= time_ns // NS_PER_MS - timestamp <= recv_window:
             return Rejected(codes.INVALID_TIMESTAMP, "", "timestamp", timestamp, recv_window)
         return None
 

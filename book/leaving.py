@@ -10,10 +10,10 @@ from book import codes
 from book.accounts import AccountState
 from book.effects import Effects
 from book.events import CancelAllAfterSet, Rejected, SessionArmed, SessionLost
-from book.live_market import NS_PER_MS
 from book.orders import Order, order_id_of
+from book.refusals import declined
 from book.state import State
-from book.terms import CANCELED, EXPIRED, MAX_INT, TRADING
+from book.terms import CANCELED, EXPIRED, MAX_INT, NS_PER_MS, TRADING
 from book.timers import CANCEL_ALL, EXPIRY
 from book.trading import let_triggered_enter
 
@@ -49,7 +49,7 @@ def clear_market(state: State, symbol: str, effects: Effects) -> Rejected | None
     """Cancel every open order of a market."""
     market = state.markets.get(symbol)
     if market is None:
-        return Rejected(codes.DEFINITION_REJECTED, "UNKNOWN_SYMBOL", "symbol")
+        return declined("UNKNOWN_SYMBOL", "symbol")
     orders = [order for trader in market.traders.values() for order in trader.open_orders.values()]
     cancel(sorted(orders, key=order_id_of), effects)
     return None

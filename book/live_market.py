@@ -17,10 +17,9 @@ from book.order_book import OrderBook
 from book.orders import Order, Trader, order_id_of, restored
 from book.rates import part
 from book.stops import Stops
-from book.terms import BUY, HALT, MAX_INT, STOP_LOSS, TAKE_PROFIT, TRADING
+from book.terms import BUY, HALT, MAX_INT, NS_PER_MS, STOP_LOSS, TAKE_PROFIT, TRADING
 from book.timers import EXPIRY, RESUMPTION, Timers
 
-NS_PER_MS: Final = 1_000_000
 # Of a step of `restore`: some hundred microseconds.
 ORDERS_PER_STEP: Final = 64
 
@@ -31,20 +30,10 @@ class LiveMarket:
     """One market."""
 
     __slots__ = (
-        *("band", "band_high", "band_low", "base", "book", "candles", "definition", "fee_tiers", "halted_until_ns"),
-        *(
-            "house",
-            "last_price",
-            "last_trade_id",
-            "lot",
-            "max_open_orders",
-            "max_price",
-            "max_quantity",
-            "min_notional",
-            "min_quantity",
-        ),
-        *("number", "orders", "quote", "state", "stops", "tick_value"),
-        *("traders", "trades", "triggered", "_ledger", "_quote_total", "_timers"),
+        *("band", "band_high", "band_low", "base", "book", "candles", "collar", "definition", "fee_tiers"),
+        *("halted_until_ns", "house", "last_price", "last_trade_id", "lot", "max_open_orders", "max_price"),
+        *("max_quantity", "min_notional", "min_quantity", "number", "orders", "quote", "self_trade", "state"),
+        *("stops", "tick_value", "traders", "trades", "triggered", "_ledger", "_quote_total", "_timers"),
     )
 
     def __init__(  # noqa: PLR0917 -- once per market, in one place
@@ -69,6 +58,8 @@ class LiveMarket:
         self.min_quantity: int = definition.min_quantity
         self.max_quantity: int = definition.max_quantity
         self.min_notional: int = definition.min_notional
+        self.self_trade: int = definition.self_trade
+        self.collar: int = definition.collar
         self.max_open_orders: int = definition.max_open_orders
         self.max_price: int = MAX_INT // self.tick_value
         self.house: Balance = ledger.balance(HOUSE, quote.name)
@@ -147,7 +138,7 @@ class LiveMarket:
 
     def beyond(self, price: int, side: int) -> int:
         """How far from this price the collar lets a market order of this side go."""
-        collar = part(price, self.definition.collar)
+        collar = part(price, self.collar)
         return min(price + collar, self.max_price) if side == BUY else max(price - collar, 1)
 
     def need(self, order: Order) -> int:

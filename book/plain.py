@@ -94,7 +94,6 @@ CancelFields = tuple[int, int, int, str, int, str, int, int]
 def place_fields(command: PlaceOrder) -> PlaceFields:
     """The fields in their order: `check_command` by hand, for the command that comes most. Raises TypeError."""
     fields = _astuple(command)
-    # fmt: off  # one line per thought, not per name
     (
         account,
         key,
@@ -115,7 +114,6 @@ def place_fields(command: PlaceOrder) -> PlaceFields:
         expire_time,
         display_quantity,
     ) = fields
-    # fmt: on
     if not (
         int is type(account) is type(key) is type(session) is type(side) is type(kind) is type(tif) is type(quantity)
         and int is type(price) is type(amount) is type(mode) is type(sent) is type(window)

@@ -78,8 +78,7 @@ def _set_version(state: State, command: SetEngineVersion) -> Iterator[Event]:
 
 def _set_state(state: State, command: SetMarketState, time_ns: int) -> Iterator[Event]:
     market = _market(state, command.symbol)
-    known = command.state in terms.MARKET_STATES
-    demand(known, REFUSED, "OUT_OF_RANGE", "state", command.state, terms.HALT)
+    demand_range("state", command.state, terms.TRADING, terms.HALT)
     before = state.market_state(market)
     _demand_change(command.state != before.state or before.until_ns != 0, "state", command.state)
     yield from set_market_state(state, market, command.state, time_ns)

@@ -11,9 +11,9 @@ UNKNOWN_ORDER: Final = Rejected(codes.CANCEL_REJECTED, "UNKNOWN_ORDER")
 NO_SUCH_ORDER: Final = Rejected(codes.NO_SUCH_ORDER, "UNKNOWN_ORDER")
 
 
-def declined(reason: str, field: str, value: int = 0, limit: int = 0) -> Rejected:
+def declined(reason: str, field: str, value: int = 0, limit: int = 0, ref: int = 0) -> Rejected:
     """The refusal of a definition or setting."""
-    return Rejected(codes.DEFINITION_REJECTED, reason, field, value, limit)
+    return Rejected(codes.DEFINITION_REJECTED, reason, field, value, limit, ref)
 
 
 def outside(field: str, value: int, least: int, most: int) -> Rejected | None:

@@ -13,6 +13,8 @@ MAX_INT: Final = 2**62 - 1
 # One million parts per million: the denominator of every rate.
 PPM: Final = 1_000_000
 
+NS_PER_MS: Final = 1_000_000  # times are in ns inside, in ms for clients
+
 # Sides.
 BUY: Final = 1
 SELL: Final = 2

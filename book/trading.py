@@ -59,7 +59,6 @@ def amend(market: LiveMarket, order: Order, quantity: int, price: int, effects: 
     anew = resting and not order.is_reduced_by(quantity, price)
     if anew:
         market.book.remove(order)
-        order.hidden = 0
     elif resting and quantity < order.quantity:
         market.book.reduce(order, order.quantity - quantity)
     order.quantity = quantity
