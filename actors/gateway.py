@@ -81,12 +81,12 @@ class Sessions:
         self._sessions[session.number] = session
 
     def remove(self, session: Session) -> None:
-        """Strike a session out."""
-        del self._sessions[session.number]
+        """Strike a session out, if a kill has not."""
+        self._sessions.pop(session.number, None)
 
     def kill(self, number: int) -> bool:
-        """Close one connection; False if there is none of this number."""
-        session = self._sessions.get(number)
+        """Close one connection and strike it out; False if there is none of this number."""
+        session = self._sessions.pop(number, None)
         if session is None:
             return False
         log.warning("a session is killed", session=number, peer=str(session.peer))
