@@ -1,7 +1,9 @@
 """How much one client may have: requests per second, and connections. Pure: time comes in as an argument."""
 
 from collections import Counter
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
+
+from actors.networks import address_of
 
 
 class TokenBucket:
@@ -68,11 +70,9 @@ class Connections:
 def _counted_as(host: str) -> str:
     """What counts as one address: for IPv6 the /64, which is what one customer is given, and anybody can wander in."""
     try:
-        address = ip_address(host.partition("%")[0])
+        address = address_of(host)
     except ValueError:
         return host
     if not isinstance(address, IPv6Address):
-        return host
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
+        return str(address)
     return str(IPv6Address(int(address) >> 64 << 64))

@@ -425,7 +425,7 @@ class Session:
             outcome = await self._ask(Logon(params.api_key))
             if isinstance(outcome, NotDone | OutcomeUnknown):
                 return self._replies.reply(request, outcome)
-            key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None)
+            key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None, self.peer.host)
         except RefusedError as error:
             self._failed_logons += 1
             return _refusal(request.id, error)

@@ -177,6 +177,10 @@ def reasons_sent() -> set[tuple[str, str]]:
             match node.args:
                 case [ast.Attribute(attr=code), ast.Constant(value=str(reason)), *_] if reason:
                     found.add((code, reason))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "RefusedError":
+            match node.args[0], [word.value for word in node.keywords if word.arg == "reason"]:
+                case ast.Name(id=code), [ast.Constant(value=str(reason))]:
+                    found.add((code, reason))
     return {(code, reason) for code, reason in found if code not in OPERATORS_ONLY} - OUR_OWN
 
 
