@@ -6,6 +6,7 @@ A line that asks several things is a group. Turns leave in the order they came, 
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import repeat
 from typing import Final
 
@@ -14,6 +15,7 @@ from msgspec import UnsetType
 
 from actors import wire
 from actors.mailbox import NotDone, OutcomeUnknown
+from actors.reply_memory import REQUEST_BYTES, size_of
 from actors.requests import Batch, Outcome, Request
 from actors.wire import Line, Refusal, Reply, Several
 
@@ -43,7 +45,7 @@ class Turn:
         limit: The weight at which it is full. Its last line may take it beyond.
     """
 
-    __slots__ = ("batch", "limit", "requests", "slots", "weight")
+    __slots__ = ("_bytes", "batch", "limit", "requests", "slots", "weight")
 
     def __init__(self, limit: int = 1) -> None:
         self.slots: list[wire.Request | Line | Group] = []
@@ -53,11 +55,22 @@ class Turn:
         self.batch: Batch | None = None
         self.weight = 0
         self.limit = limit
+        self._bytes = 0  # not counted yet
 
     @property
     def settled(self) -> bool:
         """All answers can be given."""
         return self.batch is None or self.batch.settled
+
+    @property
+    def bytes(self) -> int:
+        """About what its outcomes take in memory; 0 while they are not there."""
+        if self.batch is None:
+            return REQUEST_BYTES * len(self.slots)
+        if not self._bytes and self.batch.settled:
+            with suppress(NotDone, OutcomeUnknown):
+                self._bytes = sum(map(size_of, self.batch.result()))
+        return self._bytes
 
     def lines(self, reply: MakeReply) -> list[Line]:
         """All answers, in order, once `settled`."""
@@ -93,6 +106,11 @@ class Turns:
 
     def __bool__(self) -> bool:
         return bool(self._turns)
+
+    @property
+    def bytes(self) -> int:
+        """About what the outcomes that are not taken yet hold in memory."""
+        return sum(turn.bytes for turn in self._turns)
 
     def append(self, turn: Turn) -> None:
         """Take a turn in; nothing is put into it any more but its batch's outcomes."""
