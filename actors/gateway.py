@@ -26,9 +26,10 @@ from actors.mailbox import Sender
 from actors.replies import Replies
 from actors.requests import Batch
 from actors.session import Session, SessionLimits, SessionStatistics
+from actors.traffic import Traffic
 from actors.wire import encode_lines, refusal
 from actors.world import Clock, Entropy, Network, Peer
-from book.codes import TOO_MANY_CONNECTIONS
+from book.codes import SERVICE_SHUTTING_DOWN, TOO_MANY_CONNECTIONS
 
 # At a stop, for matching to answer for the sessions that are gone: less than a supervisor's patience leaves.
 FAREWELL_SECONDS: Final = 3.0
@@ -72,6 +73,10 @@ class Sessions:
 
     def __init__(self) -> None:
         self._sessions: dict[int, Session] = {}
+        self.traffic = Traffic()
+        """What they all have answered."""
+        self.draining = False
+        """Whether nobody is let in any more, because an operator says so."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -205,10 +210,13 @@ class Gateway:
         except OSError:  # gone already
             await trio.aclose_forcefully(stream)
             return
-        if self._connections.admit(peer.host):
+        if self._sessions.draining:
+            await _turn_away(stream, peer, SERVICE_SHUTTING_DOWN, "nobody is let in: the exchange is about to stop")
+        elif self._connections.admit(peer.host):
             nursery.start_soon(self._serve, stream, peer)
         else:
-            await _turn_away(stream, peer)
+            words = "too many connections, from this address or in all"
+            await _turn_away(stream, peer, TOO_MANY_CONNECTIONS, words)
 
     async def _serve(self, stream: HalfCloseableStream, peer: Peer) -> None:
         number = next(self._numbers)
@@ -231,6 +239,7 @@ class Gateway:
             clock=self._clock,
             entropy=self._entropy,
             lost=self._lost.add,
+            traffic=self._sessions.traffic,
             limits=self._config.session,
             unsigned_logon=self._config.unsigned_logon,
         )
@@ -241,10 +250,10 @@ class Gateway:
             self._sessions.remove(session)
 
 
-async def _turn_away(stream: HalfCloseableStream, peer: Peer) -> None:
+async def _turn_away(stream: HalfCloseableStream, peer: Peer, code: int, words: str) -> None:
     """Say why and close."""
-    log.info("a connection too many", peer=str(peer))
-    line = refusal(UNSET, TOO_MANY_CONNECTIONS, "too many connections, from this address or in all")
+    log.info("a connection is turned away", peer=str(peer), reason=words)
+    line = refusal(UNSET, code, words)
     with suppress(trio.BrokenResourceError), trio.move_on_after(TURN_AWAY_SECONDS):
         async with stream:
             await stream.send_all(encode_lines([line]))

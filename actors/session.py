@@ -37,6 +37,7 @@ from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
 from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
+from actors.traffic import Speaker, Traffic
 from actors.turns import Group, Turn, Turns
 from actors.wire import Line, Refusal, RefusedError, Reply, refusal, weight_of
 from actors.world import Clock, Entropy, Peer
@@ -123,6 +124,7 @@ class Session:
         clock: For the times that clients see.
         entropy: For the nonce.
         lost: Told this session's number when it is over and its orders are to be cancelled.
+        traffic: Told of what was answered.
         limits: What this client may do.
         unsigned_logon: Whether the name of a key is enough to log on.
     """
@@ -139,6 +141,7 @@ class Session:
         clock: Clock,
         entropy: Entropy,
         lost: Callable[[int], None],
+        traffic: Traffic,
         limits: SessionLimits,
         unsigned_logon: bool,
     ) -> None:
@@ -150,6 +153,7 @@ class Session:
         self._replies = replies
         self._clock = clock
         self._lost = lost
+        self._traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -289,25 +293,27 @@ class Session:
                 # No deadline: the writer makes room, or cuts off the client who does not let it.
                 self._room = trio.Event()
                 await self._room.wait()
-            turn = Turn(min(room, TURN_WEIGHT))
+            turn = Turn(min(room, TURN_WEIGHT), self._clock.monotonic_ns())
             request = fill(turn, lines)
             if turn.slots:
                 await self._submit(turn)
             if request is not None:
-                await self._change_speaker(request)
+                await self._change_speaker(request, self._clock.monotonic_ns())
             elif turn.weight < turn.limit:
                 return  # the lines ended before it was full
 
     def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ChangeOfSpeaker | None":
         """Fill the turn, until it is full, or until a logon or logout comes, which is returned instead."""
         makers = self._intake.makers
-        slots, requests = turn.slots, turn.requests
+        slots, requests, asked = turn.slots, turn.requests, turn.asked
         for line in lines:
             request_id: int | str | UnsetType = UNSET
+            kind: type = RefusedError
             try:
                 request = read(line)
                 request_id = request.id
-                maker = makers.get(type(request))
+                kind = type(request)
+                maker = makers.get(kind)
                 if maker is not None:
                     requests.append(maker(request))
                     slots.append(request)
@@ -316,11 +322,12 @@ class Session:
                 elif type(request) is wire.OrderBatch:
                     self._gather(turn, request)
                 else:
-                    slots.append(self._answerers[type(request)](request))
+                    slots.append(self._answerers[kind](request))
                 turn.weight += weight_of(request)
             except RefusedError as error:
                 slots.append(_refusal(error.request_id if request_id is UNSET else request_id, error))
                 turn.weight += _refused_weight(len(line))
+            asked.append(kind)
             if turn.weight >= turn.limit:
                 break
         return None
@@ -350,10 +357,13 @@ class Session:
         wait_ms = max(1, ceil(self._bucket.seconds_until_next() * 1_000))
         message = f"more than {self._limits.requests_per_second} requests per second; wait {wait_ms} ms"
         for line in lines:
+            kind: type = RefusedError
             try:
-                request_id = read(line).id
+                request = read(line)
+                request_id, kind = request.id, type(request)
             except RefusedError as error:
                 request_id = error.request_id
+            turn.asked.append(kind)
             turn.slots.append(refusal(request_id, TOO_MANY_REQUESTS, message, retry_after=wait_ms))
             turn.weight += _refused_weight(len(line))
             if turn.weight >= turn.limit:
@@ -375,9 +385,9 @@ class Session:
         except NotDone as fate:
             batch.fail(fate)
 
-    def _append(self, line: Line) -> None:
-        """Queue one line that needs nobody."""
-        self._turns.append_line(line)
+    def _append(self, line: Line, asked: type | None = None, began_ns: int = 0) -> None:
+        """Queue one line that needs nobody, and what it answers, if anything."""
+        self._turns.append_line(line, asked, began_ns)
         self._news.set()
 
     def _expel(self, code: int, message: str) -> None:
@@ -406,12 +416,12 @@ class Session:
 
     # ----------------------------------------------------------------------------------------------- logging on and off
 
-    async def _change_speaker(self, request: "_ChangeOfSpeaker") -> None:
+    async def _change_speaker(self, request: "_ChangeOfSpeaker", began_ns: int) -> None:
         """Answer a logon or a logout, while everything behind it waits."""
         if isinstance(request, wire.Logon):
-            self._append(await self._logon_answer(request))
+            self._append(await self._logon_answer(request), type(request), began_ns)
         else:
-            self._append(await self._logout_answer(request))
+            self._append(await self._logout_answer(request), type(request), began_ns)
         await trio.lowlevel.checkpoint()  # what is refused out of hand has not waited for anything
         if self._failed_logons >= MAX_FAILED_LOGONS:
             self._expel(REJECTED_KEY, "too many logons failed")
@@ -489,6 +499,9 @@ class Session:
                 return
             self._turns.done(turns)
             self._room.set()
+            who = self._identity
+            speaker = Speaker(self.number, None if who is None else who.account)
+            self._traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""
