@@ -16,17 +16,22 @@ from structlog.typing import FilteringBoundLogger
 from trio.abc import HalfCloseableStream
 
 from actors import proxy_protocol
-from actors.gateway_counts import HANDSHAKE, PROXY_HEADER, GatewayCounts
+from actors.gateway_counts import DRAINING, HANDSHAKE, PROXY_HEADER, GatewayCounts
 from actors.limits import Connections, NoRoom, Place
 from actors.networks import IpNetwork, is_in
 from actors.proxy_protocol import BadHeader
 from actors.tls import Tls
 from actors.wire import encode_lines, refusal
 from actors.world import Peer
-from book.codes import TOO_MANY_CONNECTIONS
+from book.codes import SERVICE_SHUTTING_DOWN, TOO_MANY_CONNECTIONS
 
 # A fresh connection takes one line at once, or its client is not worth waiting for.
 TURN_AWAY_SECONDS: Final = 0.1
+
+_TOO_MANY: Final = refusal(UNSET, TOO_MANY_CONNECTIONS, "too many connections, from this address or in all")
+_GOODBYES: Final = {
+    DRAINING: refusal(UNSET, SERVICE_SHUTTING_DOWN, "nobody is let in: the exchange is about to stop"),
+}
 
 log: FilteringBoundLogger = structlog.get_logger("arriving")
 
@@ -78,7 +83,7 @@ class Arrivals:
         try:
             place = self._connections.enter(None if self._is_balancer(peer) else peer.host)
         except NoRoom as full:
-            await self._turn_away(stream, peer, full)
+            await self.turn_away(stream, peer, full.reason)
             return None
         return Arrival(stream, peer, place)
 
@@ -109,7 +114,7 @@ class Arrivals:
                 if self._tls is not None:
                     stream = await self._tls.secure(stream)
         except NoRoom as full:
-            await self._turn_away(stream, peer, full)
+            await self.turn_away(stream, peer, full.reason)
         except (BadHeader, trio.BrokenResourceError, trio.TooSlowError) as error:
             self._counts.refused_connections[reason] += 1
             log.info("a connection did not get there", peer=str(peer), what=reason, reason=_words(error))
@@ -117,17 +122,16 @@ class Arrivals:
             return Arrival(stream, peer, arrival.place)
         return None
 
-    async def _turn_away(self, stream: HalfCloseableStream, peer: Peer, full: NoRoom) -> None:
+    async def turn_away(self, stream: HalfCloseableStream, peer: Peer, reason: str) -> None:
         """Say why, where that takes no handshake, and close."""
-        self._counts.refused_connections[full.reason] += 1
-        log.info("a connection too many", peer=str(peer), reason=full.reason)
+        self._counts.refused_connections[reason] += 1
+        log.info("a connection is turned away", peer=str(peer), reason=reason)
         if self._tls is not None:
             await trio.aclose_forcefully(stream)
             return
-        line = refusal(UNSET, TOO_MANY_CONNECTIONS, "too many connections, from this address or in all")
         with suppress(trio.BrokenResourceError), trio.move_on_after(TURN_AWAY_SECONDS):
             async with stream:
-                await stream.send_all(encode_lines([line]))
+                await stream.send_all(encode_lines([_GOODBYES.get(reason, _TOO_MANY)]))
 
 
 def _words(error: Exception) -> str:

@@ -20,7 +20,7 @@ from actors.accepting import Acceptor
 from actors.account_limits import AccountLimits, AccountLimitsConfig
 from actors.arriving import Arrival, Arrivals
 from actors.directory import Directory
-from actors.gateway_counts import OPERATOR, REPLY_MEMORY, GatewayCounts
+from actors.gateway_counts import DRAINING, OPERATOR, REPLY_MEMORY, GatewayCounts
 from actors.limits import Connections
 from actors.lost_sessions import LostSessions
 from actors.mailbox import Sender
@@ -30,6 +30,7 @@ from actors.reply_memory import whom_to_cut
 from actors.requests import Batch
 from actors.session import Session, SessionLimits, SessionStatistics
 from actors.tls import Tls
+from actors.traffic import Traffic
 from actors.world import Clock, Entropy, Network, Peer
 
 # At a stop, for matching to answer for the sessions that are gone: less than a supervisor's patience leaves.
@@ -103,6 +104,10 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: dict[int, Session] = {}
         self.counts = GatewayCounts()
+        self.traffic = Traffic()
+        """What they all have answered."""
+        self.draining = False
+        """Whether nobody is let in any more, because an operator says so."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -269,6 +274,9 @@ class Gateway:
         except OSError:  # gone already
             await trio.aclose_forcefully(stream)
             return
+        if self._sessions.draining:
+            await self._arrivals.turn_away(stream, peer, DRAINING)
+            return
         arrival = await self._arrivals.enter(stream, peer)
         if arrival is None:
             return
@@ -304,6 +312,7 @@ class Gateway:
             clock=self._clock,
             entropy=self._entropy,
             lost=self._lost.add,
+            traffic=self._sessions.traffic,
             limits=self._config.session,
             accounts=self._accounts,
             counts=self._counts,

@@ -10,7 +10,8 @@ TOO_MANY: Final = "too many"
 TOO_MANY_OF_ADDRESS: Final = "too many of one address"
 PROXY_HEADER: Final = "proxy header"
 HANDSHAKE: Final = "handshake"
-REFUSED_CONNECTIONS: Final = (TOO_MANY, TOO_MANY_OF_ADDRESS, PROXY_HEADER, HANDSHAKE)
+DRAINING: Final = "draining"
+REFUSED_CONNECTIONS: Final = (TOO_MANY, TOO_MANY_OF_ADDRESS, PROXY_HEADER, HANDSHAKE, DRAINING)
 
 # Why we ended one.
 IDLE: Final = "idle"
@@ -38,8 +39,6 @@ class GatewayCounts:
     def __init__(self) -> None:
         self.connections = 0
         """Taken."""
-        self.requests = 0
-        """Lines that came in, refused ones too."""
         self.logons = 0
         """That succeeded."""
         self.failed_logons = 0

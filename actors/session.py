@@ -51,6 +51,7 @@ from actors.proxy_protocol import looks_like_header
 from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
+from actors.traffic import Speaker, Traffic
 from actors.turns import Group, Turn, Turns
 from actors.wire import Line, Refusal, RefusedError, Reply, refusal, weight_of
 from actors.world import Clock, Entropy, Peer
@@ -137,6 +138,7 @@ class Session:
         clock: For the times that clients see.
         entropy: For the nonce.
         lost: Told this session's number when it is over and its orders are to be cancelled.
+        traffic: Told of what was answered.
         limits: What this client may do.
         accounts: What accounts may do, over all their connections.
         counts: Where it is counted what was refused, and why the connection ended.
@@ -155,6 +157,7 @@ class Session:
         clock: Clock,
         entropy: Entropy,
         lost: Callable[[int], None],
+        traffic: Traffic,
         limits: SessionLimits,
         accounts: AccountLimits,
         counts: GatewayCounts,
@@ -168,6 +171,7 @@ class Session:
         self._replies = replies
         self._clock = clock
         self._lost = lost
+        self._traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -271,7 +275,6 @@ class Session:
                     self._expel(STRANGE_HEADER, INVALID_JSON, "who comes from here is not trusted to speak for others")
                     break
                 self._requests += len(lines)
-                self._counts.requests += len(lines)
                 granted = self._grant(len(lines))
                 await self._take(iter(lines[:granted]), self._understand)
                 if granted < len(lines):
@@ -324,12 +327,12 @@ class Session:
                 # No deadline: the writer makes room, or cuts off the client who does not let it.
                 self._room = trio.Event()
                 await self._room.wait()
-            turn = Turn(min(room, TURN_WEIGHT))
+            turn = Turn(min(room, TURN_WEIGHT), self._clock.monotonic_ns())
             request = fill(turn, lines)
             if turn.slots:
                 await self._submit(turn)
             if request is not None:
-                await self._change_speaker(request)
+                await self._change_speaker(request, self._clock.monotonic_ns())
                 if self._account is not None:
                     self._account.requests.owe(length_hint(lines))  # what is behind a logon came before it was known
             elif turn.weight < turn.limit:
@@ -349,13 +352,15 @@ class Session:
     def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ChangeOfSpeaker | None":
         """Fill the turn, until it is full, or until a logon or logout comes, which is returned instead."""
         makers = self._intake.makers
-        slots, requests = turn.slots, turn.requests
+        slots, requests, asked = turn.slots, turn.requests, turn.asked
         for line in lines:
             request_id: int | str | UnsetType = UNSET
+            kind: type = RefusedError
             try:
                 request = read(line)
                 request_id = request.id
-                maker = makers.get(type(request))
+                kind = type(request)
+                maker = makers.get(kind)
                 if maker is not None:
                     requests.append(maker(request))
                     slots.append(request)
@@ -364,11 +369,12 @@ class Session:
                 elif type(request) is wire.OrderBatch:
                     self._gather(turn, request)
                 else:
-                    slots.append(self._answerers[type(request)](request))
+                    slots.append(self._answerers[kind](request))
                 turn.weight += weight_of(request)
             except RefusedError as error:
                 slots.append(_refusal(error.request_id if request_id is UNSET else request_id, error))
                 turn.weight += _refused_weight(len(line))
+            asked.append(kind)
             if turn.weight >= turn.limit:
                 break
         return None
@@ -399,10 +405,13 @@ class Session:
         wait_ms = max(1, ceil(max(bucket.seconds_until_next() for bucket in self._buckets()) * 1_000))
         message = f"more requests per second than this connection or its account may send; wait {wait_ms} ms"
         for line in lines:
+            kind: type = RefusedError
             try:
-                request_id = read(line).id
+                request = read(line)
+                request_id, kind = request.id, type(request)
             except RefusedError as error:
                 request_id = error.request_id
+            turn.asked.append(kind)
             turn.slots.append(refusal(request_id, TOO_MANY_REQUESTS, message, retry_after=wait_ms))
             turn.weight += _refused_weight(len(line))
             if turn.weight >= turn.limit:
@@ -427,9 +436,9 @@ class Session:
         except NotDone as fate:
             batch.fail(fate)
 
-    def _append(self, line: Line) -> None:
-        """Queue one line that needs nobody."""
-        self._turns.append_line(line)
+    def _append(self, line: Line, asked: type | None = None, began_ns: int = 0) -> None:
+        """Queue one line that needs nobody, and what it answers, if anything."""
+        self._turns.append_line(line, asked, began_ns)
         self._news.set()
 
     def _expel(self, reason: str, code: int, message: str) -> None:
@@ -459,12 +468,12 @@ class Session:
 
     # ----------------------------------------------------------------------------------------------- logging on and off
 
-    async def _change_speaker(self, request: "_ChangeOfSpeaker") -> None:
+    async def _change_speaker(self, request: "_ChangeOfSpeaker", began_ns: int) -> None:
         """Answer a logon or a logout, while everything behind it waits."""
         if isinstance(request, wire.Logon):
-            self._append(await self._logon_answer(request))
+            self._append(await self._logon_answer(request), type(request), began_ns)
         else:
-            self._append(await self._logout_answer(request))
+            self._append(await self._logout_answer(request), type(request), began_ns)
         await trio.lowlevel.checkpoint()  # what is refused out of hand has not waited for anything
         if self._failed_logons >= MAX_FAILED_LOGONS:
             self._expel(FAILED_LOGONS, REJECTED_KEY, "too many logons failed")
@@ -551,6 +560,9 @@ class Session:
             self._turns.done(turns)
             self._writing = []
             self._room.set()
+            who = self._identity
+            speaker = Speaker(self.number, None if who is None else who.account)
+            self._traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""

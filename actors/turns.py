@@ -43,15 +43,19 @@ class Turn:
 
     Args:
         limit: The weight at which it is full. Its last line may take it beyond.
+        began_ns: When its lines were read, in monotonic time.
     """
 
-    __slots__ = ("_bytes", "batch", "limit", "requests", "slots", "weight")
+    __slots__ = ("_bytes", "asked", "batch", "began_ns", "limit", "requests", "slots", "weight")
 
-    def __init__(self, limit: int = 1) -> None:
+    def __init__(self, limit: int = 1, began_ns: int = 0) -> None:
         self.slots: list[wire.Request | Line | Group] = []
         """For each line, in order: its answer, or the request whose outcome the batch will have, or several."""
         self.requests: list[Request] = []
         """What matching is asked: for each request in `slots` and their groups, in the same order."""
+        self.asked: list[type] = []
+        """For each slot, in order: the kind of request that it answers. Empty where nothing was asked."""
+        self.began_ns = began_ns
         self.batch: Batch | None = None
         self.weight = 0
         self.limit = limit
@@ -117,9 +121,11 @@ class Turns:
         self._turns.append(turn)
         self.weight += turn.weight
 
-    def append_line(self, line: Line) -> None:
-        """Take in one line that needs nobody."""
-        turn = Turn()
+    def append_line(self, line: Line, asked: type | None = None, began_ns: int = 0) -> None:
+        """Take in one line that needs nobody, and what kind of request it answers, if any."""
+        turn = Turn(began_ns=began_ns)
+        if asked is not None:
+            turn.asked.append(asked)
         turn.slots.append(line)
         turn.weight = 1
         self.append(turn)

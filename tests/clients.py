@@ -15,6 +15,7 @@ from actors.mailbox import Mailbox
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
 from actors.session import Session, SessionLimits
+from actors.traffic import Traffic
 from actors.world import Peer
 from book import queries
 from book.commands import Command, CreditDeposit, DefineAccount, DefineAsset, DefineKey, DefineMarket
@@ -186,6 +187,7 @@ def session(
         clock=VirtualClock(),
         entropy=lambda count: bytes.fromhex(NONCE)[:count],
         lost=exchange.lost.append,
+        traffic=Traffic(),
         limits=limits or SessionLimits(),
         accounts=accounts or AccountLimits(AccountLimitsConfig(), trio.current_time, counts),
         counts=counts,
