@@ -3,7 +3,7 @@
 Theory of operation. The *trail* is what has been scanned: the last blocks, each the child of the one before. Ahead of
 it the next block is found by its height, but it belongs to the trail only if its parent is the trail's end. If not, the
 best chain has left the trail: from the new block one walks back, by the hashes of parents, until one lies on the trail.
-What is on the trail above that common ancestor is gone; it is undone in the store, newest block first, and the scan goes
+What is on the trail above that common ancestor is gone and undone in the store, newest block first, and the scan goes
 on from the ancestor. As every step is decided by hashes, it does not matter if the node changes its mind in between, or
 if another node answers: a block either continues the trail or it does not.
 
@@ -206,15 +206,14 @@ class Converted:
 def to_engine(base_units: int, decimals: int, scale: int) -> Converted:
     """Convert down: an asset has `decimals` on its chain and `scale` in the engine."""
     if decimals < scale:
-        return Converted(base_units * 10 ** (scale - decimals), 0)
+        return Converted(base_units * int(10 ** (scale - decimals)), 0)
     return Converted(*divmod(base_units, 10 ** (decimals - scale)))
 
 
 def to_chain(amount: int, decimals: int, scale: int) -> int:
     """Convert up; ValueError where an engine unit is less than the chain's smallest."""
     if decimals >= scale:
-        exact: int = amount * 10 ** (decimals - scale)
-        return exact
+        return amount * int(10 ** (decimals - scale))
     units, rest = divmod(amount, 10 ** (scale - decimals))
     if rest:
         raise ValueError(f"amount: {amount} at scale {scale} is no whole number of units with {decimals} decimals")
