@@ -207,14 +207,14 @@ def to_engine(base_units: int, decimals: int, scale: int) -> Converted:
     """Convert down: an asset has `decimals` on its chain and `scale` in the engine."""
     if decimals < scale:
         return Converted(base_units * int(10 ** (scale - decimals)), 0)
-    return Converted(*divmod(base_units, 10 ** (decimals - scale)))
+    return Converted(*divmod(base_units, int(10 ** (decimals - scale))))
 
 
 def to_chain(amount: int, decimals: int, scale: int) -> int:
     """Convert up; ValueError where an engine unit is less than the chain's smallest."""
     if decimals >= scale:
         return amount * int(10 ** (decimals - scale))
-    units, rest = divmod(amount, 10 ** (scale - decimals))
+    units, rest = divmod(amount, int(10 ** (scale - decimals)))
     if rest:
         raise ValueError(f"amount: {amount} at scale {scale} is no whole number of units with {decimals} decimals")
     return units
