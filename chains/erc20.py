@@ -16,14 +16,12 @@ from chains.ethereum import BlockHashes, Ethereum, EthereumConfig, Log, Receipt,
 from chains.ethereum_address import checksummed, normal
 from chains.node import BlockId, Payment, WrongNode
 from chains.rpc import Rpc
+from chains.signing import transfer_call
 from chains.wallet import Output
 from chains.web3_provider import erc20, told_as_ours
 
 # keccak256 of Transfer(address,address,uint256)
 TRANSFER: Final = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
-
-# Of the call transfer(address,uint256): the first four bytes of its keccak256.
-TRANSFER_CALL: Final = "a9059cbb"
 
 # A word in a log: 0x and 32 bytes.
 _WORD_CHARACTERS: Final = 66
@@ -116,11 +114,6 @@ class Erc20(Ethereum):
         """A token that refuses may do so silently: without a log of the sender's transfer nothing was paid."""
         sender = checksummed(receipt.from_)
         return any(each.sender == sender for each in transfers(self._token.contract, receipt))
-
-
-def transfer_call(output: Output) -> bytes:
-    """The data of a transaction that has the contract pay `output`."""
-    return bytes.fromhex(TRANSFER_CALL + output.address[2:].rjust(64, "0")) + output.amount.to_bytes(32, "big")
 
 
 def transfers(contract: str, receipt: Receipt) -> Iterable[Transfer]:
