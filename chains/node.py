@@ -1,8 +1,8 @@
 """What the exchange asks a blockchain's node: the one narrow interface that real nodes and the simulated one share.
 
-One `Node` is one asset's view of one chain: Bitcoin's, Ether's, or that of a token on Ethereum. Amounts are integers in
-the asset's base units on its chain (satoshi, wei, token units) and of any size; hashes and transaction ids are lower-case
-hexadecimal as the chain's own tools print them. Every call may take long: deadlines are the caller's.
+One `Node` is one asset's view of one chain: Bitcoin's, Ether's, or that of a token on Ethereum. Amounts are integers
+in the asset's base units on its chain (satoshi, wei, token units) and of any size; hashes and transaction ids are
+lower-case hexadecimal as the chain's own tools print them. Every call may take long: deadlines are the caller's.
 
     ChainError
     ├─ NodeUnavailable      it did not answer, or with nothing of use: ask again later
@@ -22,11 +22,11 @@ class ChainError(Exception):
     """A node did not do what it was asked."""
 
 
-class NodeUnavailable(ChainError):
+class NodeUnavailable(ChainError):  # noqa: N818 - names what happened
     """No answer, or a broken one; the same question may be answered later."""
 
 
-class NodeRefused(ChainError):
+class NodeRefused(ChainError):  # noqa: N818 - as above
     """The node's own error: its code, and its words in `args`."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -34,7 +34,7 @@ class NodeRefused(ChainError):
         self.code = code
 
 
-class WrongNode(ChainError):
+class WrongNode(ChainError):  # noqa: N818 - as above
     """The node is not the configured one: another network or chain id, or a contract that is not the asset's."""
 
 
