@@ -50,8 +50,8 @@ class NotEnough(WalletError):  # noqa: N818 - a condition that a refill ends
 class FeeTooHigh(WalletError):  # noqa: N818 - a condition that may pass
     """The fee would exceed the cap."""
 
-    def __init__(self, fee: int, cap: int) -> None:
-        super().__init__(f"the miners' fee would be {fee}, and the cap is {cap}")
+    def __init__(self, fee: int, cap: int, what: str = "the miners' fee") -> None:
+        super().__init__(f"{what} would be {fee}, and the cap is {cap}")
         self.fee = fee
         self.cap = cap
 
