@@ -35,7 +35,17 @@ from chains.lifecycle import DEPOSIT, DepositEvent, DepositState, Effect
 from chains.node import Block, BlockId, Node, NodeUnavailable, Outpoint
 from chains.scanner import Beyond, Converted, Extends, Fork, Known, NeedsParent, Trail, Verdict
 from persistence import txstore
-from persistence.txstore import MAX_ROWS, ChainStore, DepositKey, DepositRow, NewDeposit, ScanBlock, Scanned, Spent, Utxo
+from persistence.txstore import (
+    MAX_ROWS,
+    ChainStore,
+    DepositKey,
+    DepositRow,
+    NewDeposit,
+    ScanBlock,
+    Scanned,
+    Spent,
+    Utxo,
+)
 
 # One block or one batch of credits; a node that reads a big block from a disk takes seconds.
 STEP_SECONDS: Final = 60.0
@@ -49,6 +59,8 @@ OFFERED: Final = 500
 
 # Why the engine may refuse a credit that it will take later.
 LATER: Final = frozenset({"ASSET_FROZEN"})
+# Those that have something to lose with their block.
+OPEN: Final = frozenset({"pending", "validated"})
 # The receipt of a deposit that is less than the engine's smallest unit.
 DUST: Final = "dust"
 
@@ -175,7 +187,9 @@ class Watcher:
             return False
         block = await self._fetch(block_hash)
         if block.id.height != height:
-            raise NodeUnavailable(f"{self._config.asset}: block {block_hash} has height {block.id.height}, not {height}")
+            raise NodeUnavailable(
+                f"{self._config.asset}: block {block_hash} has height {block.id.height}, not {height}"
+            )
         verdict = await self._follow([block])
         match verdict:
             case Extends():
@@ -183,7 +197,9 @@ class Watcher:
             case Fork():
                 return await self._go_back(verdict)
             case Beyond():
-                await self._freeze(f"the chain has changed below height {verdict.height}, farther back than is remembered")
+                await self._freeze(
+                    f"the chain has changed below height {verdict.height}, farther back than is remembered"
+                )
                 await self._forget_above(self._config.birthday - 1)
         return False
 
@@ -210,7 +226,9 @@ class Watcher:
         spent = [Spent(_stored(spend.output), spend.txid) for spend in block.spends if spend.output in self._coins]
         foreign = [spend.txid for spend in spent if await self._store.withdrawal_tx(config.chain, spend.txid) is None]
         if foreign:
-            await self._freeze(f"the hot wallet was spent by {foreign[0]} in block {block.id.height}, which is not ours")
+            await self._freeze(
+                f"the hot wallet was spent by {foreign[0]} in block {block.id.height}, which is not ours"
+            )
         received = [
             Utxo(
                 asset=config.asset,
@@ -259,9 +277,10 @@ class Watcher:
 
     async def _forget_above(self, height: int) -> None:
         """Undo every block above this height, deposits first; then read again where the scan stands."""
-        while rows := [row for row in await self._store.deposits_above(self._config.asset, height) if _is_open(row)]:
+        while True:
+            rows = await self._store.deposits_above(self._config.asset, height)
             await self._gone(rows)
-            if all(row.state == "fulfilled" for row in rows):
+            if not any(row.state in OPEN for row in rows):
                 break
         await self._store.retreat(self._config.asset, height)
         await self._load()
@@ -387,11 +406,6 @@ class Watcher:
                 await self._freeze(f"the engine has lost so many credits that not all of them were found: {limit}")
                 return
             limit = min(10 * limit, MAX_ROWS)
-
-
-def _is_open(row: DepositRow) -> bool:
-    """Whether a deposit has something to lose with its block."""
-    return row.state in ("pending", "validated", "fulfilled")
 
 
 def _is_for(receipt: DepositReceiptView, row: DepositRow, amount: int) -> bool:
