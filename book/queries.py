@@ -177,6 +177,14 @@ class Outbox(Struct, frozen=True, gc=False):
 
 
 @final
+class AccountWithdrawals(Struct, frozen=True, gc=False):
+    """The account's newest withdrawals, whatever became of them, newest first. Answer: list[Withdrawal]."""
+
+    account: int
+    limit: int = 100
+
+
+@final
 class PendingWithdrawals(Struct, frozen=True, gc=False):
     """The account's withdrawals that are held for, oldest first. Answer: list[Withdrawal]."""
 
@@ -185,7 +193,7 @@ class PendingWithdrawals(Struct, frozen=True, gc=False):
 
 @final
 class WithdrawalStatus(Struct, frozen=True, gc=False):
-    """One withdrawal of the account, by its owner's name. Answer: WithdrawalView."""
+    """One withdrawal of the account, by its owner's name for it. Answer: WithdrawalView, or as below."""
 
     account: int
     withdraw_order_id: str
@@ -214,6 +222,14 @@ Query = (
     | RecentTrades
     | Ticker
     | Candles
+    | AddressOf
+    | AddressesSince
+    | DepositReceipt
+    | Outbox
+    | AccountWithdrawals
+    | PendingWithdrawals
+    | WithdrawalStatus
+    | WithdrawalReceipt
 )
 
 
@@ -264,6 +280,8 @@ class InfoView(Struct, frozen=True, gc=False):
     accounts: int
     open_orders: int
     engine_version: int = 0
+    epoch: int = 1  # of the log, in receipts
+    withdrawals_paused: bool = False
 
 
 class Acceptable(Struct, frozen=True, gc=False):
@@ -392,4 +410,10 @@ Answer = (
     | list[PublicTrade]
     | TickerView
     | list[Candle]
+    | Address
+    | list[Address]
+    | DepositReceiptView
+    | OutboxView
+    | list[Withdrawal]
+    | WithdrawalView
 )
