@@ -1,7 +1,7 @@
 """The chains' line to the engine: through matching's mailbox like everyone else, so all they see is durable.
 
-Calls are answered in the order in which they were sent, also those whose caller has given up waiting: whoever asks for a
-receipt knows the fate of every credit that was sent before.
+Calls are answered in the order in which they were sent, also those whose caller has given up waiting: whoever asks for
+a receipt knows the fate of every credit that was sent before.
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ class ChainLine:
         return answer
 
     async def _send(self, requests: Sequence[Request]) -> list[Outcome]:
-        """The outcomes in order. Where one is unknown or did not happen, so may be those after it: all are asked again."""
+        """The outcomes in order; raised where one did not happen or is not known, for all may be asked again."""
         outcomes: list[Outcome] = []
         for begin in range(0, len(requests), MAX_BATCH):
             batch = Batch(list(requests[begin : begin + MAX_BATCH]))

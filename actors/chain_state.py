@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from attrs import field, frozen
-from attrs.validators import and_, ge, le
+from attrs.validators import ge, le
 
 from actors.world import Clock
 from chains.node import BlockId
@@ -19,14 +19,14 @@ class AssetConfig:
 
     asset: str
     chain: str
-    decimals: int = field(validator=and_(ge(0), le(MAX_DECIMALS)))
+    decimals: int = field(validator=[ge(0), le(MAX_DECIMALS)])
     """Of its base unit on the chain."""
-    scale: int = field(validator=and_(ge(0), le(9)))
+    scale: int = field(validator=[ge(0), le(9)])
     """Of the engine's unit."""
     depth: Depth
     birthday: int = field(default=0, validator=ge(0))
     """The height of the first block that is looked at; nothing was paid to the exchange before."""
-    poll_seconds: float = field(default=5.0, validator=and_(ge(0.1), le(3600)))
+    poll_seconds: float = field(default=5.0, validator=[ge(0.1), le(3600)])
     hot_address: str = ""
     """On a chain of outputs, the hot wallet's: its outputs are kept."""
 

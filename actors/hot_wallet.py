@@ -3,7 +3,7 @@
 There are two kinds, as there are two kinds of chains. Both decide from what the store says and what a node says, and
 change nothing: the withdrawals actor has the plan signed, and stores what it spends before anything is sent.
 
-Coins are spent only from blocks at depth, so that no reorganisation that may happen takes back what a withdrawal spends.
+Coins are spent only from blocks at depth, so that no reorganisation takes back what a withdrawal spends.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -92,11 +92,12 @@ class OutputsWallet:
         return None
 
     async def _free(self) -> list[Coin]:
-        (end,) = await self.store.scanned_blocks(self.asset.asset, 1) or [None]
+        newest = await self.store.scanned_blocks(self.asset.asset, 1)
+        deep = newest[0].height - self.asset.depth.blocks if newest else -1
         return [
             _coin(utxo)
             for utxo in await self.store.utxos(self.asset.asset)
-            if not utxo.reserved_by and end is not None and end.height - utxo.height >= self.asset.depth.blocks
+            if not utxo.reserved_by and utxo.height <= deep
         ]
 
     async def _coin(self, txid: str, n: int) -> Coin:
@@ -150,7 +151,7 @@ class AccountsWallet:
             fees=self.fees,
         )
 
-    async def replacement(self, row: WithdrawalRow, txs: Sequence[WithdrawalTx]) -> Plan:
+    async def replacement(self, row: WithdrawalRow, txs: Sequence[WithdrawalTx]) -> Plan:  # noqa: ARG002 - it is in them
         """The same nonce, dearer."""
         return ethereum_fees.replacement(self.plan_of(txs[-1].raw), rate=await self._rate(), fees=self.fees)
 

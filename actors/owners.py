@@ -3,9 +3,9 @@
 The engine gives out indexes, one after the other; which address an index is follows from the chain's extended public
 key. What was derived once is in the store, as deriving costs much more than reading.
 
-At the first look both are compared. An engine that was restored from an old copy lacks the last addresses: it is told to
-allocate them again, to the same accounts, before it can give them to others. Where it already has, nobody is credited
-for an address that two accounts were told: that is a StoreConflict, until an operator has looked.
+At the first look both are compared. An engine that was restored from an old copy lacks the last addresses: it is told
+to allocate them again, to the same accounts, before it can give them to others. Where it already has, nobody is
+credited for an address that two accounts were told: that is a StoreConflict, until an operator has looked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,7 +99,8 @@ class Owners:
             index = await self._line.allocate(self._coin, row.account)
             if index != row.index:
                 raise StoreConflict(
-                    f"the address {row.index} of {self._chain} is account {row.account}'s, to whom the engine gave {index}"
+                    f"the address {row.index} of {self._chain} is account {row.account}'s,"
+                    f" to whom the engine gave {index}"
                 )
             self._owners[row.address] = row.account
             _log.warning("an address that the engine had lost is allocated again", chain=self._chain, index=index)

@@ -1,4 +1,4 @@
-"""Trying again, for actors that depend on nodes and on a store: what passes by itself is waited off, the rest is raised.
+"""Trying again, for actors that depend on nodes and on a store: what passes is waited off, the rest is raised.
 
 The waits double up to a cap, and chance takes off a share of each, so that those who failed together do not come back
 together. A stop cancels them.
@@ -36,7 +36,7 @@ class Patience:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(PASSES), wait=self._wait, sleep=trio.sleep, before_sleep=self._tell
         )
-        result = await retrying(action)
+        result: T = await retrying(action)
         self._trouble(None)
         return result
 

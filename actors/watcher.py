@@ -6,12 +6,12 @@ where the store ends, whatever happened in between; nothing is kept in memory th
 after a failure it does. Decisions are `chains.scanner`'s and `chains.lifecycle`'s; here are the awaits between them.
 
 A credit needs all of this: its block was scanned, lies at the depth for its amount, and was found on the node's best
-chain again just now. The row says `validated` before the engine is told. If the answer is lost, the same command is sent
-again: the engine knows every deposit by its id and credits it once.
+chain again just now. The row says `validated` before the engine is told. If the answer is lost, the same command is
+sent again: the engine knows every deposit by its id and credits it once.
 
-When the best chain leaves blocks behind, the engine is asked for the receipt of every deposit in them before anything is
-forgotten. One that was credited stays so, and the chain is frozen; as it is after any reorganisation that is deeper than
-the depth. A frozen chain waits for an operator. A node, store or engine that is away pauses the watcher, nobody else.
+When the best chain leaves blocks behind, the engine is asked for the receipt of every deposit in them before anything
+is forgotten. One that was credited stays so, and the chain is frozen; as it is after any reorganisation that is deeper
+than the depth. A frozen chain waits for an operator. A node, store or engine that is away pauses the watcher alone.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ from book.queries import DepositReceiptView
 from chains import scanner
 from chains.lifecycle import DEPOSIT, DepositEvent, DepositState, Effect
 from chains.node import Block, BlockId, Node, NodeUnavailable, Outpoint
-from chains.scanner import Beyond, Converted, Extends, Fork, Known, NeedsParent, Trail, Verdict
+from chains.scanner import Beyond, Converted, Extends, Fork, NeedsParent, Trail, Verdict
 from persistence import txstore
 from persistence.txstore import (
     MAX_ROWS,
@@ -224,7 +224,7 @@ class Watcher:
         # Only now: whoever paid in this block has been told the address before.
         owners = await self._owners.known()
         spent = [Spent(_stored(spend.output), spend.txid) for spend in block.spends if spend.output in self._coins]
-        foreign = [spend.txid for spend in spent if await self._store.withdrawal_tx(config.chain, spend.txid) is None]
+        foreign = [spend.txid for spend in spent if not await self._is_ours(spend.txid)]
         if foreign:
             await self._freeze(
                 f"the hot wallet was spent by {foreign[0]} in block {block.id.height}, which is not ours"
@@ -264,6 +264,12 @@ class Watcher:
         if block.id.height % FORGET_BLOCKS == 0:
             await self._store.forget_old_blocks(config.asset, block.id.height - config.keep_blocks)
         return not foreign
+
+    async def _is_ours(self, txid: str) -> bool:
+        """Whether the hot wallet spends by this transaction for a withdrawal that has not been given up."""
+        tx = await self._store.withdrawal_tx(self._config.chain, txid)
+        row = None if tx is None else await self._store.withdrawal(tx.withdrawal_id)
+        return row is not None and row.state != "failed"
 
     async def _go_back(self, fork: Fork) -> bool:
         """Undo the blocks that left the best chain."""

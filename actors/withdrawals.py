@@ -1,8 +1,8 @@
 """A chain's withdrawals: takes them from the engine's outbox, has them signed, sends them, and sees them through.
 
-Theory of operation. The store's row says where a withdrawal stands, and `chains.lifecycle` what comes next. A round looks
-at every row that is on its way and does the next thing; it keeps nothing in memory that it could not read again. What
-makes it safe is the order of things:
+Theory of operation. The store's row says where a withdrawal stands, and `chains.lifecycle` what comes next. A round
+looks at every row that is on its way and does the next thing; it keeps nothing in memory that it could not read again.
+What makes it safe is the order of things:
 
 - A transaction is stored, with the coins or the nonce that it takes, before it goes anywhere. After a crash the stored
   bytes are sent again, which a node takes for the same transaction. Only what the store says is ever sent.
@@ -22,7 +22,7 @@ from typing import Final, Protocol
 import structlog
 import trio
 from attrs import field, frozen
-from attrs.validators import and_, ge, le
+from attrs.validators import ge, le
 
 from actors.chain_line import ChainLine
 from actors.chain_state import AssetConfig, WithdrawalsState
@@ -38,7 +38,7 @@ from chains.lifecycle import WITHDRAWAL, Effect, WithdrawalEvent, WithdrawalStat
 from chains.node import BlockId, InBlock, InPool, Node, NodeRefused, Unknown
 from chains.wallet import FeeTooHigh, NotEnough, Signed, Signer, SignerFailed, WalletError
 from persistence import txstore
-from persistence.txstore import ChainStore, NewWithdrawal, Outpoint, StoreConflict, WithdrawalRow, WithdrawalTx
+from persistence.txstore import ChainStore, NewWithdrawal, Outpoint, WithdrawalRow, WithdrawalTx
 
 STEP_SECONDS: Final = 60.0
 # So many of each state are looked at in one round.
@@ -89,8 +89,8 @@ class WithdrawalsConfig:
     assets: Mapping[str, AssetConfig]
     coin: str
     """The asset that fees are paid in, whose watcher sees what the hot wallet does."""
-    poll_seconds: float = field(default=5.0, validator=and_(ge(0.1), le(3600)))
-    bump_seconds: float = field(default=3600.0, validator=and_(ge(1), le(604_800)))
+    poll_seconds: float = field(default=5.0, validator=[ge(0.1), le(3600)])
+    bump_seconds: float = field(default=3600.0, validator=[ge(1), le(604_800)])
     """A transaction that was not mined for so long is replaced by one with a higher fee."""
 
 
@@ -204,9 +204,9 @@ class Withdrawals:
     # The chain as a whole
 
     async def _frozen(self) -> str | None:
-        for frozen in await self._store.frozen_chains():
-            if frozen.chain == self._config.chain:
-                return f"the chain {frozen.chain} is frozen: {frozen.reason}"
+        for chain in await self._store.frozen_chains():
+            if chain.chain == self._config.chain:
+                return f"the chain {chain.chain} is frozen: {chain.reason}"
         return None
 
     async def _freeze(self, reason: str) -> None:
@@ -214,7 +214,7 @@ class Withdrawals:
         await self._store.freeze_chain(self._config.chain, reason, self._clock.wall_ns())
 
     async def _tip(self) -> BlockId | None:
-        """The newest block, if the coin's watcher has scanned it; None where it lags, and may not know what is spent."""
+        """The newest block; None while the coin's watcher lags behind it, and may not know what is spent."""
         head = await self._nodes[self._config.coin].head()
         scanned = await self._store.scanned_blocks(self._config.coin, 1)
         if not scanned or scanned[0].height < head.height:
