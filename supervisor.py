@@ -8,6 +8,7 @@
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
+    ├─ certificate          reads the clients' certificate again at SIGHUP; only where one is configured
     ├─ gateway              the clients' TCP listener and sessions
     └─ market-maker         only in the demo
 
@@ -25,6 +26,7 @@ import structlog
 import trio
 from attrs import Factory, frozen
 
+from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
@@ -40,6 +42,7 @@ from actors.requests import Batch
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
+from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
 from persistence.object_store import ObjectStore, Pace
@@ -81,6 +84,8 @@ class World:
     snapshot_process: SnapshotProcess
     open_target: Callable[[str], ObjectStore]
     pace: Pace
+    load_certificate: LoadCertificate = load_certificate
+    hangups: Hangups = hangups
     engine: Callable[[], Engine] = Engine
 
 
@@ -111,6 +116,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     snapshots: Mailbox[SnapshotCall] = Mailbox("snapshotter", 32, rank=SNAPSHOTTER)
     directory, log_state, snapshot_state, sessions = Directory(), LogState(), SnapshotState(), Sessions()
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
+    accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
 
     writer = ReqlogWriter(
@@ -135,6 +141,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         directory=directory,
         log_state=log_state,
         progress=world.progress,
+        heard=accounts.heard if config.gateway.account.orders_per_trade else None,
     )
     snapshotter = Snapshotter(
         config.snapshots,
@@ -183,6 +190,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         version=VERSION,
         test_money=config.admin.test_money,
     )
+    tls = _tls(config.gateway, world)
     gateway = Gateway(
         config.gateway,
         matching.sender(GATEWAY),
@@ -191,6 +199,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         entropy=world.entropy,
         directory=directory,
         sessions=sessions,
+        accounts=accounts,
+        tls=tls,
         serving=addresses.client_is,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
@@ -214,6 +224,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     children += [
         Child("metrics", metrics.run, limit=NEVER_ESCALATES),
         Child("admin", admin.run),
+    ]
+    if tls is not None:
+        children.append(Child("certificate", tls.run, limit=NEVER_ESCALATES))
+    children += [
         Child("gateway", gateway.run, stop_timeout_seconds=config.gateway.drain_seconds + 5),
     ]
     if config.market_maker is not None:
@@ -221,6 +235,20 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         children.append(Child("market-maker", maker.run, limit=NEVER_ESCALATES))
     root = supervise("root", ONE_FOR_ONE, children, limit=Restarts(3, per=60))
     return root
+
+
+def _tls(config: GatewayConfig, world: World) -> Tls | None:
+    """What connections are secured with, where they are."""
+    if not config.tls_certificate:
+        return None
+    return Tls(
+        config.tls_certificate,
+        config.tls_key,
+        load=world.load_certificate,
+        hangups=world.hangups,
+        blocking=world.blocking,
+        clock=world.clock,
+    )
 
 
 async def serve(config: Config, world: World, ready: Callable[[Addresses], None]) -> None:

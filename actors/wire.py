@@ -341,12 +341,14 @@ class RefusedError(Exception):
         *,
         reason: str | UnsetType = UNSET,
         request_id: int | str | UnsetType = UNSET,
+        retry_after: int | UnsetType = UNSET,
     ) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
         self.reason = reason
         self.request_id = request_id
+        self.retry_after = retry_after
 
 
 def refusal(
