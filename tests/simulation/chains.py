@@ -1,19 +1,17 @@
 """An exchange's chains, simulated: engine, store, nodes and the actors between them, one step at a time, by chance.
 
-The engine is the real one, the store is the embedded one in memory, the chains are simulated. Every call to the store, to
-a node or to the engine may fail before it does anything, or after it did, in a way that passes or as a crash of the
+The engine is the real one, the store is the embedded one in memory, the chains are simulated. Every call to the store,
+to a node or to the engine may fail before it does anything, or after it did, in a way that passes or as a crash of the
 process; then the actors begin again with what is stored. After every step the invariants are checked that hold always;
 at the end all faults stop, and those are checked that hold when everything has come to rest.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Final, TypeVar, TypeVarTuple, cast
 
-import trio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from actors.chain_line import ChainLine
 from actors.chain_state import AssetConfig, WatcherState, WithdrawalsState
@@ -27,19 +25,18 @@ from actors.withdrawals import Allowed, HeldBack, Judgement, Withdrawals, Withdr
 from book.commands import (
     AllocateAddress,
     Command,
-    CreditDeposit,
     DefineAccount,
     DefineAsset,
     RequestWithdrawal,
 )
 from book.definitions import Account, Asset
 from book.engine import Engine
-from book.events import Rejected, WithdrawalHeld
+from book.events import Rejected
 from book.queries import Query
 from book.terms import RELEASED, SETTLED
 from chains.bitcoin_coins import BitcoinFees
 from chains.ethereum_fees import EthereumFees
-from chains.node import Block, BlockId, Outpoint, Payment
+from chains.node import Payment
 from chains.scanner import Depth, deposit_id, to_chain, to_engine
 from chains.simulated import (
     Faults,
@@ -344,8 +341,9 @@ class ChainWorld:
         return address
 
     def _amount(self, asset: str) -> int:
-        unit = 10 ** (DECIMALS[asset] - SCALES[asset])
-        return self.random.choice((0, 1, unit * 7, unit * self.random.randrange(1, 10**8) + self.random.randrange(unit)))
+        unit = int(10 ** (DECIMALS[asset] - SCALES[asset]))
+        some = unit * self.random.randrange(1, 10**8) + self.random.randrange(unit)
+        return self.random.choice((0, 1, unit * 7, some))
 
     async def _request(self) -> None:
         """Somebody withdraws: to outside, or to an address of the exchange's own."""
@@ -360,7 +358,7 @@ class ChainWorld:
 
     async def _operate(self) -> None:
         """Operators approve or refuse, owners cancel; the store alone decides."""
-        with_store = cast("TxStore", self.store._store)
+        with_store = self.store._store
         for chain in HOT:
             for row in await with_store.withdrawals(chain, "awaiting_operator"):
                 operator = self.random.choice(("ann", "ben"))
@@ -409,11 +407,7 @@ class ChainWorld:
     def _check_credit(self, name: str, account: int, asset: str, amount: int) -> None:
         """A new credit is for a payment that is on the best chain, at depth, to its owner, and in full."""
         chain = self.hosts[CHAIN_OF[asset]].chain
-        found = [
-            payment
-            for payment in _payments(chain, asset)
-            if deposit_id(CHAIN_OF[asset], payment) == name
-        ]
+        found = [payment for payment in _payments(chain, asset) if deposit_id(CHAIN_OF[asset], payment) == name]
         assert len(found) == 1, f"{name} was credited, and is on the chain {len(found)} times"
         (payment,) = found
         block = chain.mined[payment.txid].block
@@ -466,7 +460,7 @@ class ChainWorld:
 
     async def on_their_way(self) -> list[str]:
         """What is not where it belongs."""
-        store = cast("TxStore", self.store._store)
+        store = self.store._store
         left = [f"{frozen.chain} is frozen: {frozen.reason}" for frozen in await store.frozen_chains()]
         for asset in CHAIN_OF:
             for state in ("pending", "validated"):
