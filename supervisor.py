@@ -167,6 +167,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         state=backup_state,
         log_state=log_state,
     )
+    tls = _tls(config.gateway, world)
     collector = ExchangeCollector(
         version=VERSION,
         tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
@@ -176,6 +177,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         snapshot_state=snapshot_state,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
+        counts=sessions.counts,
+        tls=tls,
     )
     commands = AdminCommands(
         tree=lambda: root,
@@ -190,7 +193,6 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         version=VERSION,
         test_money=config.admin.test_money,
     )
-    tls = _tls(config.gateway, world)
     gateway = Gateway(
         config.gateway,
         matching.sender(GATEWAY),

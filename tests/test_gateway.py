@@ -36,6 +36,7 @@ class House:
         self, config: GatewayConfig = CONFIG, network: Network | None = None, *, tls: Tls | None = None
     ) -> None:
         self.exchange = Exchange()
+        self.tls = tls
         self.memory = MemoryNetwork()
         self.sessions = Sessions()
         self.addresses: list[Peer] = []
