@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.abc import HalfCloseableStream, Stream
 from trio.testing import memory_stream_pair
 
@@ -16,6 +17,7 @@ from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
 from actors.session import Session, SessionLimits
 from actors.traffic import Traffic
+from actors.wire import logon_payload
 from actors.world import Peer
 from book import queries
 from book.commands import Command, CreditDeposit, DefineAccount, DefineAsset, DefineKey, DefineMarket
@@ -45,7 +47,8 @@ MARKET = Market(
     self_trade=EXPIRE_TAKER,
 )
 
-# Of the seed of 32 zero bytes.
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(32))
+# Its public half.
 PUBLIC_KEY = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29"
 
 DEFINITIONS: tuple[Command, ...] = (
@@ -60,6 +63,12 @@ DEFINITIONS: tuple[Command, ...] = (
     *(CreditDeposit(f"{account}|BTC", account, "BTC", 1_000 * 10**8) for account in (1, 2)),
     *(CreditDeposit(f"{account}|USDT", account, "USDT", 10**8 * 10**6) for account in (1, 2)),
 )
+
+
+def logon_of(name: str, nonce: str, timestamp: int = EPOCH_MS) -> dict[str, object]:
+    """The parameters of a logon that all the keys here sign."""
+    signature = SIGNER.sign(logon_payload(name, nonce, timestamp)).hex()
+    return {"apiKey": name, "timestamp": timestamp, "signature": signature}
 
 
 class Exchange:
