@@ -33,6 +33,7 @@ from trio.abc import HalfCloseableStream
 from actors import logon, results, wire
 from actors.account_limits import AccountLimit, AccountLimits
 from actors.directory import Venue
+from actors.encoding import encoded
 from actors.gateway_counts import (
     FAILED_LOGONS,
     HALF_LINE,
@@ -478,7 +479,7 @@ class Session:
         if self._failed_logons >= MAX_FAILED_LOGONS:
             self._expel(FAILED_LOGONS, REJECTED_KEY, "too many logons failed")
 
-    async def _logon_answer(self, request: wire.Logon) -> Reply | Refusal:
+    async def _logon_answer(self, request: wire.Logon) -> Line:
         params = request.params
         if self._logged_on:
             return refusal(request.id, REJECTED_KEY, "one logon per connection: open another one")
@@ -508,7 +509,7 @@ class Session:
         self._armed = isinstance(outcome, Done | OutcomeUnknown)
         return outcome
 
-    async def _logout_answer(self, request: wire.Logout) -> Reply | Refusal:
+    async def _logout_answer(self, request: wire.Logout) -> Line:
         if self._identity is None:
             return refusal(request.id, UNAUTHORIZED, "nobody is logged on")
         if self._armed:
@@ -554,9 +555,10 @@ class Session:
                 continue
             self._writing = turns
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
-            if not await self._send(wire.encode_lines(lines)):
-                self.kill()
-                return
+            for data in encoded(lines):
+                if not await self._send(data):
+                    self.kill()
+                    return
             self._turns.done(turns)
             self._writing = []
             self._room.set()

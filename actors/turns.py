@@ -17,11 +17,11 @@ from actors import wire
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.reply_memory import REQUEST_BYTES, size_of
 from actors.requests import Batch, Outcome, Request
-from actors.wire import Line, Refusal, Reply, Several
+from actors.wire import Line, LongReply, Refusal, Reply, Several
 
 _LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello})
 
-MakeReply = Callable[[wire.Request, Outcome], Reply | Refusal]
+MakeReply = Callable[[wire.Request, Outcome], Reply | LongReply | Refusal]
 
 
 @frozen
@@ -35,7 +35,7 @@ class Group:
     def line(self, reply: MakeReply, outcomes: Iterator[Outcome]) -> Reply:
         """The answer, of as many outcomes as it has requests."""
         answers = [part if isinstance(part, Refusal) else reply(part, next(outcomes)) for part in self.parts]
-        return Reply(self.id, 200, Several(answers))
+        return Reply(self.id, 200, Several(answers))  # type: ignore[arg-type]  # orders have no long replies
 
 
 class Turn:
