@@ -9,6 +9,7 @@
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
+    ├─ certificate          reads the clients' certificate again at SIGHUP; only where one is configured
     ├─ gateway              the clients' TCP listener and sessions
     └─ market-maker         only in the demo
 
@@ -26,6 +27,7 @@ import structlog
 import trio
 from attrs import Factory, frozen
 
+from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
 from actors.audience import Audience
@@ -45,6 +47,7 @@ from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
 from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
+from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
 from persistence.object_store import ObjectStore, Pace
@@ -87,6 +90,8 @@ class World:
     snapshot_process: SnapshotProcess
     open_target: Callable[[str], ObjectStore]
     pace: Pace
+    load_certificate: LoadCertificate = load_certificate
+    hangups: Hangups = hangups
     engine: Callable[[], Engine] = Engine
 
 
@@ -119,6 +124,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     audience, feed = Audience(), Feed()
     streams = Streams(config.streams, directory, audience, now=trio.current_time, wake=feed.wake)
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
+    accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
 
     writer = ReqlogWriter(
@@ -145,6 +151,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         audience=audience,
         log_state=log_state,
         progress=world.progress,
+        heard=accounts.heard if config.gateway.account.orders_per_trade else None,
     )
     publisher = Publisher(streams, feed, matching.sender(PUBLISHER), world.clock)
     snapshotter = Snapshotter(
@@ -171,6 +178,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         state=backup_state,
         log_state=log_state,
     )
+    tls = _tls(config.gateway, world)
     collector = ExchangeCollector(
         version=VERSION,
         tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
@@ -180,6 +188,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         snapshot_state=snapshot_state,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
+        counts=sessions.counts,
+        tls=tls,
     )
     commands = AdminCommands(
         tree=lambda: root,
@@ -203,6 +213,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         directory=directory,
         sessions=sessions,
         streams=streams,
+        accounts=accounts,
+        tls=tls,
         serving=addresses.client_is,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
@@ -227,6 +239,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     children += [
         Child("metrics", metrics.run, limit=NEVER_ESCALATES),
         Child("admin", admin.run),
+    ]
+    if tls is not None:
+        children.append(Child("certificate", tls.run, limit=NEVER_ESCALATES))
+    children += [
         Child("gateway", gateway.run, stop_timeout_seconds=config.gateway.drain_seconds + 5),
     ]
     if config.market_maker is not None:
@@ -234,6 +250,20 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         children.append(Child("market-maker", maker.run, limit=NEVER_ESCALATES))
     root = supervise("root", ONE_FOR_ONE, children, limit=Restarts(3, per=60))
     return root
+
+
+def _tls(config: GatewayConfig, world: World) -> Tls | None:
+    """What connections are secured with, where they are."""
+    if not config.tls_certificate:
+        return None
+    return Tls(
+        config.tls_certificate,
+        config.tls_key,
+        load=world.load_certificate,
+        hangups=world.hangups,
+        blocking=world.blocking,
+        clock=world.clock,
+    )
 
 
 async def serve(config: Config, world: World, ready: Callable[[Addresses], None]) -> None:

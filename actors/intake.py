@@ -85,12 +85,18 @@ _NEEDED_PERMISSION: Final[dict[type, int]] = {
 }
 
 
+# What may lead to trades, and should.
+_ENTERING: Final[frozenset[type]] = frozenset({wire.OrderPlace, wire.OrderAmend, wire.OrderCancelReplace})
+
+
 class Intake:
     """Makes engine requests of wire requests, for one connection, as it is logged on now.
 
     Args:
         venues: The markets, by name; looked up anew for each request.
         identity: Who speaks; None before a logon.
+        take_order: Called for each request that would enter or change an order; raises RefusedError where there were
+            too many. None where their number is not limited.
     """
 
     __slots__ = ("_account", "_key", "_session", "_venues", "makers")
@@ -99,7 +105,9 @@ class Intake:
     """Makes the engine's request, by the type of the wire's and from one of that type. Each raises RefusedError. Types
     that are not here are not for the engine."""
 
-    def __init__(self, venues: Mapping[str, Venue], identity: Identity | None) -> None:
+    def __init__(
+        self, venues: Mapping[str, Venue], identity: Identity | None, take_order: Callable[[], None] | None = None
+    ) -> None:
         self._venues = venues
         self._account, self._key, self._session = (
             (0, 0, 0) if identity is None else (identity.account, identity.key, identity.session)
@@ -130,6 +138,8 @@ class Intake:
                 self.makers[kind] = _refuse_stranger
             elif not identity.permissions & permission:
                 self.makers[kind] = _refusing(permission)
+            elif take_order is not None and kind in _ENTERING:
+                self.makers[kind] = _counted(self.makers[kind], take_order)
 
     def _place(self, request: wire.OrderPlace | wire.OrderTest | wire.OrderCancelReplace) -> PlaceOrder:
         params = request.params
@@ -290,6 +300,17 @@ def _refusing(permission: int) -> Callable[[wire.Request], NoReturn]:
 
 
 # ------------------------------------------------------------------------------------------------- words and numbers
+
+
+def _counted(maker: Callable[[Any], Request], take_order: Callable[[], None]) -> Callable[[Any], Request]:
+    """The maker, of requests that count as orders where they are good ones."""
+
+    def make(request: wire.Request) -> Request:
+        made = maker(request)
+        take_order()
+        return made
+
+    return make
 
 
 def _refuse_symbol() -> NoReturn:

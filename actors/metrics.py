@@ -19,10 +19,13 @@ from trio.abc import HalfCloseableStream, Listener
 
 from actors.accepting import serve_some
 from actors.backup import BackupState
+from actors.gateway_counts import GatewayCounts
+from actors.gateway_metrics import gateway_metrics
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.snapshotter import SnapshotState
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
+from actors.tls import Tls
 from actors.world import Network, Peer
 from book.engine import ENGINE_VERSION
 
@@ -57,6 +60,8 @@ class ExchangeCollector(Collector):
         snapshot_state: SnapshotState,
         wall_ns: Callable[[], int],
         backup_state: BackupState,
+        counts: GatewayCounts,
+        tls: Tls | None,
     ) -> None:
         self._version = version
         self._tree = tree
@@ -66,6 +71,8 @@ class ExchangeCollector(Collector):
         self._snapshot_state = snapshot_state
         self._wall_ns = wall_ns
         self._backup_state = backup_state
+        self._counts = counts
+        self._tls = tls
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the exchange."""
@@ -74,6 +81,7 @@ class ExchangeCollector(Collector):
         yield from _actor_metrics(self._tree().flat())
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
         yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))
+        yield from gateway_metrics(self._counts, self._tls)
         yield from _log_metrics(self._log_state)
         yield from _snapshot_metrics(self._snapshot_state, self._wall_ns())
         yield from _backup_metrics(self._backup_state)

@@ -26,6 +26,7 @@ from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
 from actors.snapshotter import SnapshotConfig
 from actors.streams import StreamLimits
+from actors.tls import BadCertificate, load_certificate
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
 from book.definitions import Account, Asset
 from book.engine import Engine
@@ -94,6 +95,7 @@ def load(path: Path) -> Settings:
         definitions = _definitions(file)
         _prove(definitions)
         _separate(file)
+        _certify(file.gateway)
     except ClassValidationError as error:
         raise ConfigError(f"{path}: {'; '.join(transform_error(error, path='', format_exception=_explain))}") from error
     except ConfigError as error:
@@ -217,6 +219,15 @@ def _prove(definitions: Iterable[Command]) -> None:
         outcome = engine.apply(definition, seq, seq)
         if isinstance(outcome, Rejected):
             raise ConfigError(why_refused(definition, outcome))
+
+
+def _certify(gateway: GatewayConfig) -> None:
+    """The certificate can be used, if there is one."""
+    if gateway.tls_certificate:
+        try:
+            load_certificate(gateway.tls_certificate, gateway.tls_key)
+        except BadCertificate as error:
+            raise ConfigError(f"gateway.{error}") from None
 
 
 def _separate(file: File) -> None:

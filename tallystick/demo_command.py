@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from actors.account_limits import AccountLimitsConfig
 from actors.admin import AdminConfig
 from actors.backup import BackupConfig
 from actors.gateway import GatewayConfig
@@ -71,6 +72,7 @@ def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:
                 requests_per_second=10_000_000,
                 burst=10_000_000,
             ),
+            account=AccountLimitsConfig(requests_per_second=10_000_000, burst=10_000_000),
         ),
         admin=AdminConfig(folder / SOCKET, test_money=True),
         # Only one demo at a time can have the usual ports.

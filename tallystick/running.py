@@ -40,8 +40,8 @@ RESERVED_DESCRIPTORS: Final = 256
 # of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
 
-# What starts this program once more, as a process of its own.
-PROGRAM: Final = (sys.executable, "-m", "tallystick")
+# What starts this program once more, as a process of its own. The single binary is a program by itself.
+PROGRAM: Final = (sys.executable,) if getattr(sys, "frozen", False) else (sys.executable, "-m", "tallystick")
 
 _log = structlog.get_logger("tallystick")
 
