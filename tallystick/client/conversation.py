@@ -136,9 +136,9 @@ class Conversation:
         if reply.id is None:
             self.last_word = failure
             return
-        question = self._asked.popleft() if self._asked else None
-        if question is None or question.number != reply.id:
+        if not self._asked or self._asked[0].number != reply.id:
             raise BadReply(f"a reply to request {reply.id}, which was not the next to be answered")
+        question = self._asked.popleft()
         if isinstance(failure, OutcomeUnknown):
             failure = question.unknown(failure.why)
         question.settle(reply.result if failure is None else failure)
