@@ -16,7 +16,7 @@ TEST_COMPILED := test-compiled
 endif
 BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_engine_wild.py tests/test_icebergs.py tests/test_price_band.py tests/test_compiled.py
 
-.PHONY: help run test test-compiled check soak bench format lint lock clean
+.PHONY: help run test test-compiled check soak bench docs-reference format lint lock clean
 
 help:
 	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
@@ -24,6 +24,7 @@ help:
 	@echo "make check   the same without the tests that start real processes (under 90 s)"
 	@echo "make soak    all tests with the large counts (long)"
 	@echo "make bench   the published benchmarks"
+	@echo "make docs-reference  the protocol's tables and JSON Schema, from the code"
 	@echo "make format  put the code into its one format"
 
 run: $(VENV)/installed-run $(ENGINE)
@@ -41,6 +42,9 @@ test-compiled: $(VENV)/installed-dev $(ENGINE)
 
 soak: lint
 	@TALLYSTICK_SOAK=1 $(BIN)/pytest --timeout 36000 $(SOAK_ARGS)
+
+docs-reference: $(VENV)/installed-run
+	@$(BIN)/python -m tallystick.reference
 
 bench: $(VENV)/installed-dev $(ENGINE)
 	@$(BIN)/python -m bench.engine mix --runs 3
