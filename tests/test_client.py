@@ -64,6 +64,23 @@ ORDER = {
     "time": TIME,
     "updateTime": TIME,
 }
+REPORT = {
+    "event": "executionReport",
+    "channel": "user",
+    "time": TIME,
+    "execType": "REJECTED",
+    "status": "REJECTED",
+    "symbol": "BTC-USDT",
+    "side": "BUY",
+    "type": "LIMIT",
+    "timeInForce": "GTC",
+    "price": "1.00",
+    "origQty": "1",
+    "cumQty": "0",
+    "cumQuoteQty": "0",
+    "leavesQty": "0",
+    "reason": "NO_LIQUIDITY",
+}
 BOOK = {"event": "book.snapshot", "channel": "book:BTC-USDT", "time": TIME, "symbol": "BTC-USDT"}
 
 
@@ -74,11 +91,19 @@ def trade(seq: int) -> dict[str, Any]:
         "channel": "trade:BTC-USDT",
         "seq": seq,
         "time": TIME,
+        "symbol": "BTC-USDT",
         "tradeId": seq,
         "price": "1.00",
         "qty": "2",
         "side": "BUY",
     }
+
+
+def ticker(seq: int) -> dict[str, Any]:
+    """One of the ticker channel."""
+    zeros = dict.fromkeys(("open", "high", "low", "last", "volume", "quoteVolume"), "0")
+    event = {"event": "ticker", "channel": "ticker:BTC-USDT", "seq": seq, "time": TIME, "symbol": "BTC-USDT"}
+    return {**event, **zeros, "count": 1, "openTime": TIME, "closeTime": TIME}
 
 
 def snapshot(seq: int, bids: list[list[str]]) -> dict[str, Any]:
@@ -462,8 +487,13 @@ async def test_a_key_that_is_revoked(fake: FakeExchange, nursery: trio.Nursery, 
 
 
 async def _next_of(exchange: Exchange) -> object:
+    """What comes of the user channel next, whatever was missed."""
     async with exchange.user_events() as events:
-        return await anext(events)
+        while True:
+            try:
+                return await anext(events)
+            except Missed:
+                continue
 
 
 async def test_logging_out_lasts(fake: FakeExchange, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -579,17 +609,92 @@ async def test_a_slow_reader_is_told(fake: FakeExchange, nursery: trio.Nursery) 
 async def test_a_stream_goes_on_over_a_break(
     fake: FakeExchange, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    """It is subscribed and resumed on the next connection; each event comes once, in order, whichever way it took."""
+    """It is resumed on the next connection behind the last event that came; each comes once, in order."""
     async with fake.client() as (exchange, server), exchange_reading(exchange, server, nursery) as got:
         await server.say(trade(5))
         await settle()
         await server.hang_up()
         again = await fake.accept()
-        await again.answer("subscribe", channels=["trade:BTC-USDT"])
-        number = await again.expect("resume", channel="trade:BTC-USDT", fromSeq=6)
-        await again.say(trade(8), {"id": number, "status": 200, "result": {}}, trade(6), trade(7), trade(8), trade(9))
+        await again.answer("resume", channel="trade:BTC-USDT", fromSeq=6)
+        await again.say(trade(5), trade(6), trade(7))
         await settle()
-        assert [each.seq for each in got] == [5, 6, 7, 8, 9]
+        assert [each.seq for each in got] == [5, 6, 7]
+
+
+async def test_a_stream_that_cannot_go_on(fake: FakeExchange, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Where the exchange has not kept what is missing, it begins anew, and who reads is told, once."""
+    async with fake.client() as (exchange, server), exchange_reading(exchange, server, nursery) as got:
+        await server.say(trade(5))
+        await settle()
+        await server.hang_up()
+        again = await fake.accept()
+        await again.refuse("resume", -4003, "GAP_TOO_OLD", channel="trade:BTC-USDT", fromSeq=6)
+        await again.answer("subscribe", channels=["trade:BTC-USDT"])
+        await again.say(trade(9), trade(10))
+        await settle()
+        missed = got.pop(1)
+        assert isinstance(missed, Missed)
+        assert missed.from_seq == 6
+        assert [each.seq for each in got] == [5, 9, 10]
+
+
+async def test_a_break_before_the_first_event(
+    fake: FakeExchange, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Nobody knows what there was: who reads is told."""
+    async with fake.client() as (exchange, server), exchange_reading(exchange, server, nursery) as got:
+        await settle()
+        await server.hang_up()
+        again = await fake.accept()
+        await again.answer("subscribe", channels=["trade:BTC-USDT"])
+        await again.say(trade(9))
+        await settle()
+        assert isinstance(got[0], Missed)
+        assert got[1].seq == 9
+
+
+async def test_a_gap_that_the_exchange_tells_of(fake: FakeExchange, nursery: trio.Nursery) -> None:
+    """A line without an id that names a channel is about that channel, and not the connection's last word."""
+    async with fake.client() as (exchange, server), exchange_reading(exchange, server, nursery) as got:
+        error = {"code": -4003, "name": "GAP_TOO_OLD", "msg": "too old", "channel": "trade:BTC-USDT"}
+        await server.say(trade(5), {"status": 400, "error": error}, trade(8))
+        await settle()
+        assert [getattr(each, "seq", None) for each in got] == [5, None, 8]
+        assert isinstance(got[1], Missed)
+        assert str(got[1]) == "events of trade:BTC-USDT are missing, from 6 on: too old"
+
+
+async def test_what_only_the_latest_counts_of(
+    fake: FakeExchange, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """A ticker's numbers may jump, and after a break it begins with how things stand."""
+    async with fake.client() as (exchange, server):
+        got: list[Any] = []
+
+        async def read() -> None:
+            async with exchange.tickers("BTC-USDT") as tickers:
+                got.extend([await anext(tickers) for _ in range(3)])
+
+        reading = Asked(nursery, read)
+        await server.answer("subscribe", channels=["ticker:BTC-USDT"])
+        await server.say(ticker(5), ticker(9))
+        await settle()
+        await server.hang_up()
+        again = await fake.accept()
+        await again.answer("subscribe", channels=["ticker:BTC-USDT"])
+        await again.say(ticker(9))
+        await reading.wait()
+        assert [each.seq for each in got] == [5, 9, 9]
+
+
+async def test_what_is_not_counted(fake: FakeExchange, nursery: trio.Nursery) -> None:
+    """An order that was rejected never was one: its report has no number, and leaves no gap."""
+    async with fake.client("alice") as (exchange, server):
+        asked = Asked(nursery, lambda: _next_of(exchange))
+        await server.answer("subscribe", channels=["user"])
+        await server.say(REPORT)
+        report = await asked.wait()
+        assert (report.exec_type, report.seq, report.order_id) == ("REJECTED", 0, None)
 
 
 async def test_a_gap_is_asked_for(fake: FakeExchange, nursery: trio.Nursery) -> None:
@@ -693,19 +798,32 @@ async def test_a_book_is_kept(fake: FakeExchange, nursery: trio.Nursery) -> None
         assert len(list(book.bids(1))) == 1
 
 
-async def test_a_book_with_a_gap_is_taken_anew(fake: FakeExchange, nursery: trio.Nursery) -> None:
-    """Changes behind the gap are of no use; it is subscribed again, once, and waits for the snapshot."""
+async def test_a_book_with_a_gap_is_resumed(fake: FakeExchange, nursery: trio.Nursery) -> None:
+    """Changes behind the gap are of no use; it is resumed, once, and gets all of them from there on."""
     async with fake.client() as (exchange, server), kept_book(exchange, server, nursery) as kept:
         await server.say(snapshot(4, [["10", "1"]]), delta(7, 7, [["9", "1"]]), delta(8, 8, [["7", "1"]]))
-        await server.answer("unsubscribe", channels=["book:BTC-USDT"])
+        number = await server.expect("resume", channel="book:BTC-USDT", fromSeq=5)
         assert not is_in_sync(kept)
-        number = await server.expect("subscribe", channels=["book:BTC-USDT"])
-        await server.say(
-            delta(9, 9, [["6", "1"]]), {"id": number, "status": 200, "result": {}}, snapshot(9, [["5", "1"]])
-        )
+        done = {"id": number, "status": 200, "result": {}}
+        await server.say(done, delta(5, 6, [["10", "0"]]), delta(7, 7, [["9", "1"]]), delta(8, 8, [["7", "1"]]))
         await settle()
         assert is_in_sync(kept)
-        assert [str(level.price) for level in kept.book.bids()] == ["5"]
+        assert [str(level.price) for level in kept.book.bids()] == ["9", "7"]
+
+
+async def test_a_book_that_cannot_go_on(fake: FakeExchange, nursery: trio.Nursery) -> None:
+    """Is subscribed anew, and waits for its snapshot."""
+    async with fake.client() as (exchange, server), kept_book(exchange, server, nursery) as kept:
+        await server.say(snapshot(4, [["10", "1"]]), delta(7, 7, [["9", "1"]]))
+        await server.refuse("resume", -4003, "GAP_TOO_OLD", channel="book:BTC-USDT", fromSeq=5)
+        await server.answer("unsubscribe", channels=["book:BTC-USDT"])
+        await server.answer("subscribe", channels=["book:BTC-USDT"])
+        await settle()
+        assert not is_in_sync(kept)
+        await server.say(snapshot(9, [["5", "1"]]), delta(10, 10, [["4", "1"]]))
+        await settle()
+        assert is_in_sync(kept)
+        assert [str(level.price) for level in kept.book.bids()] == ["5", "4"]
 
 
 async def test_a_book_over_a_break(fake: FakeExchange, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
@@ -717,10 +835,11 @@ async def test_a_book_over_a_break(fake: FakeExchange, nursery: trio.Nursery, au
         book = await anext(kept)
         assert not book.in_sync
         again = await fake.accept()
-        await again.answer("subscribe", channels=["book:BTC-USDT"])
-        await again.say(snapshot(2, [["11", "1"]]))
+        await again.answer("resume", channel="book:BTC-USDT", fromSeq=5)
+        assert (await anext(kept)).in_sync
+        await again.say(delta(5, 5, [["11", "1"]]))
         assert (await anext(kept)).best_bid == kept.book.best_bid
-        assert kept.book.seq == 2
+        assert kept.book.seq == 5
 
 
 # What it knows of the protocol ----------------------------------------------------------------------------------------

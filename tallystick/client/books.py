@@ -33,21 +33,23 @@ class Book:
         if isinstance(event, BookSnapshot):
             self._bids.clear()
             self._asks.clear()
-        elif not self.in_sync or self.seq is None:
-            return False
-        elif event.seq <= self.seq:
-            return True  # it is in the snapshot already
-        elif event.first_seq != self.seq + 1:
+        elif self.seq is None or event.first_seq > self.seq + 1:
             self.in_sync = False
             return False
+        elif event.seq <= self.seq:
+            return True  # it is in the book already
         _set(self._bids, event.bids)
         _set(self._asks, event.asks)
         self.seq, self.time, self.in_sync = event.seq, event.time, True
         return True
 
     def lose(self) -> None:
-        """The connection is gone: nobody knows what the exchange's book is now."""
+        """Nobody knows what the exchange's book is now."""
         self.in_sync = False
+
+    def resume(self) -> None:
+        """The changes from here on are about to come."""
+        self.in_sync = True
 
     @property
     def best_bid(self) -> Level | None:

@@ -18,7 +18,7 @@ from trio.abc import Stream
 
 from tallystick.client.background import background
 from tallystick.client.calls import Call
-from tallystick.client.conversation import Conversation, Question
+from tallystick.client.conversation import Conversation, News, Question
 from tallystick.client.errors import BadReply, ClientError, NotConnected
 
 READ_BYTES: Final = 256 * 1024
@@ -81,8 +81,8 @@ def dialler(host: str, port: int, tls: SSLContext | None, server_hostname: str |
 
 
 @asynccontextmanager
-async def connected(dial: Dial, timing: Timing, heard: Callable[[bytes], None]) -> "AsyncIterator[Connection]":
-    """A connection that was greeted. `heard` is told every event.
+async def connected(dial: Dial, timing: Timing, heard: Callable[[News], None]) -> "AsyncIterator[Connection]":
+    """A connection that was greeted. `heard` is told all that comes unasked.
 
     Raises:
         NotConnected: nobody is there, or not in time, or not one of ours.
@@ -107,10 +107,10 @@ class Connection:
     Args:
         stream: The connection closes it at its end.
         timing: How long to wait for what.
-        heard: Is told every event but the greeting, as a line.
+        heard: Is told all that comes unasked, but for the greeting.
     """
 
-    def __init__(self, stream: Stream, timing: Timing, heard: Callable[[bytes], None]) -> None:
+    def __init__(self, stream: Stream, timing: Timing, heard: Callable[[News], None]) -> None:
         self._stream = stream
         self._timing = timing
         self._heard = heard
@@ -209,19 +209,19 @@ class Connection:
                 data = await self._stream.receive_some(READ_BYTES)
                 if not data:
                     return self.hang_up("the exchange hung up")
-                for line in self._conversation.receive(bytes(data)):
-                    self._hear(line)
+                for news in self._conversation.receive(bytes(data)):
+                    self._hear(news)
             except (trio.BrokenResourceError, BadReply) as error:
                 return self.hang_up(str(error) or "the connection broke")
             self._last_heard = trio.current_time()
             self._room.set()
 
-    def _hear(self, line: bytes) -> None:
-        if not line.startswith(_HELLO):
-            self._heard(line)
+    def _hear(self, news: News) -> None:
+        if not isinstance(news, bytes) or not news.startswith(_HELLO):
+            self._heard(news)
             return
         try:
-            self._hello = _read_hello(line)
+            self._hello = _read_hello(news)
         except msgspec.DecodeError as error:
             raise BadReply(f"not a greeting of this protocol: {error}") from error
         self._greeted.set()

@@ -20,6 +20,9 @@ MAX_LINE_BYTES: Final = 256 * 1024 * 1024
 
 _EVENT: Final = b'{"event":'
 
+News = bytes | ErrorLine
+"""What the exchange says without being asked: an event's line, or that something is missing of a channel."""
+
 
 class Question:
     """One request and, when it is settled, what came of it."""
@@ -103,8 +106,8 @@ class Conversation:
             return NotConnected(why)
         return question.unknown(why)
 
-    def receive(self, data: bytes) -> Iterator[bytes]:
-        """Settle what these bytes answer, and yield the lines of events among them. Raises BadReply."""
+    def receive(self, data: bytes) -> Iterator[News]:
+        """Settle what these bytes answer, and yield what was said without being asked. Raises BadReply."""
         *lines, rest = data.split(b"\n")
         if lines:
             lines[0] = bytes(self._rest) + lines[0]
@@ -115,8 +118,8 @@ class Conversation:
         for line in lines:
             if line.startswith(_EVENT):
                 yield line
-            else:
-                self._settle(line)
+            elif (gap := self._settle(line)) is not None:
+                yield gap
 
     def end(self, why: str) -> None:
         """The connection is over: settle everything that is not."""
@@ -127,18 +130,22 @@ class Conversation:
         self._asked.clear()
         self._waiting.clear()
 
-    def _settle(self, line: bytes) -> None:
+    def _settle(self, line: bytes) -> ErrorLine | None:
+        """Take a line that is no event; what it says of a channel, if it does."""
         try:
             reply = _read_reply(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadReply(f"not a line of this protocol: {line[:200]!r}") from error
         failure = None if reply.error is None else error_of(reply.error, reply.status)
         if reply.id is None:
+            if reply.error is not None and reply.error.channel:
+                return reply.error
             self.last_word = failure
-            return
+            return None
         if not self._asked or self._asked[0].number != reply.id:
             raise BadReply(f"a reply to request {reply.id}, which was not the next to be answered")
         question = self._asked.popleft()
         if isinstance(failure, OutcomeUnknown):
             failure = question.unknown(failure.why)
         question.settle(reply.result if failure is None else failure)
+        return None

@@ -111,6 +111,7 @@ class ErrorLine(Struct, frozen=True, rename="camel"):
     reason: str = ""
     order_id: int | None = None
     retry_after: int = 0  # ms
+    channel: str = ""  # that something is missing of
 
 
 _BUSY: Final = {TOO_MANY_REQUESTS, SERVER_BUSY, SERVICE_SHUTTING_DOWN, TOO_MANY_CONNECTIONS}

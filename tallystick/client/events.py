@@ -11,19 +11,19 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.client.errors import BadReply
-from tallystick.client.results import Kline, Level
+from tallystick.client.results import BalanceInfo, Level
 
 
 class Event(Struct, frozen=True, rename="camel", tag_field="event"):
     """Of any kind."""
 
 
-class ChannelEvent(Event, frozen=True):
-    """One of a channel, which counts its events by `seq`."""
+class ChannelEvent(Event, frozen=True, kw_only=True):
+    """One of a channel, which counts its events by `seq`; 0 for one that is not counted."""
 
     channel: str
-    seq: int
     time: int
+    seq: int = 0
 
 
 class BookSnapshot(ChannelEvent, frozen=True, tag="book.snapshot"):
@@ -44,17 +44,18 @@ class BookDelta(ChannelEvent, frozen=True, tag="book.delta"):
     asks: tuple[Level, ...]
 
 
-class Trade(ChannelEvent, frozen=True, tag="trade"):
+class TradeEvent(ChannelEvent, frozen=True, tag="trade"):
     """A trade, as everybody sees it; `side` is the taker's."""
 
+    symbol: str
     trade_id: int
     price: Decimal
     qty: Decimal
     side: str
 
 
-class Ticker(ChannelEvent, frozen=True, tag="ticker"):
-    """What happened in the last 24 hours."""
+class TickerEvent(ChannelEvent, frozen=True, tag="ticker"):
+    """What happened in a market from `open_time` to `close_time`, in 24 hours."""
 
     symbol: str
     open: Decimal
@@ -68,25 +69,40 @@ class Ticker(ChannelEvent, frozen=True, tag="ticker"):
     close_time: int
 
 
-class Candle(ChannelEvent, frozen=True, tag="kline"):
-    """A candle as it stands, or, where `closed`, as it ended."""
+class KlineEvent(ChannelEvent, frozen=True, tag="kline"):
+    """A candle as it stands; once `closed` it changes no more."""
 
     symbol: str
     interval: str
-    kline: Kline
+    open_time: int
+    close_time: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    count: int
     closed: bool
 
 
 class ExecutionReport(ChannelEvent, frozen=True, tag="executionReport"):
-    """Something happened to an order of one's own."""
+    """Something happened to an order of one's own; this is how it stands then."""
 
     exec_type: str
     status: str
     symbol: str
-    order_id: int
-    client_order_id: str
+    side: str
+    type: str
+    time_in_force: str
+    price: Decimal
+    orig_qty: Decimal
     cum_qty: Decimal
+    cum_quote_qty: Decimal
     leaves_qty: Decimal
+    order_id: int | None = None
+    client_order_id: str | None = None
+    stop_price: Decimal | None = None
     last_qty: Decimal | None = None
     last_price: Decimal | None = None
     fee: Decimal | None = None
@@ -96,12 +112,18 @@ class ExecutionReport(ChannelEvent, frozen=True, tag="executionReport"):
     reason: str | None = None
 
 
-class BalanceChange(ChannelEvent, frozen=True, tag="balance"):
-    """What is owned of an asset now."""
+class BalanceEvent(ChannelEvent, frozen=True, tag="balance"):
+    """What the account has of the assets that the reports before this are about."""
 
+    balances: tuple[BalanceInfo, ...]
+
+
+class DepositEvent(ChannelEvent, frozen=True, tag="deposit"):
+    """A deposit was credited."""
+
+    deposit_id: str
     asset: str
-    free: Decimal
-    locked: Decimal
+    amount: Decimal
 
 
 class MarketStatus(Event, frozen=True, tag="marketStatus"):
@@ -124,10 +146,10 @@ class Heartbeat(Event, frozen=True, tag="heartbeat"):
     time: int = 0
 
 
-UserEvent = ExecutionReport | BalanceChange
+UserEvent = ExecutionReport | BalanceEvent | DepositEvent
 Notice = MarketStatus | ServerShutdown
 
-AnyEvent = BookSnapshot | BookDelta | Trade | Ticker | Candle | UserEvent | Notice | Heartbeat
+AnyEvent = BookSnapshot | BookDelta | TradeEvent | TickerEvent | KlineEvent | UserEvent | Notice | Heartbeat
 
 
 class _Name(Struct, frozen=True):

@@ -20,11 +20,11 @@ from tallystick.client.background import background
 from tallystick.client.calls import Call, Outcome, reader
 from tallystick.client.connection import Connection, Dial, Timing, connected, dialler
 from tallystick.client.errors import BadReply, ClientError, NotConnected, NotDone, OutcomeUnknown
-from tallystick.client.events import Candle, Notice, Ticker, Trade, UserEvent
+from tallystick.client.events import KlineEvent, Notice, TickerEvent, TradeEvent, UserEvent
 from tallystick.client.keys import Key
 from tallystick.client.methods import Interval, Methods
 from tallystick.client.results import LoggedOn, Nothing
-from tallystick.client.streams import DEFAULT_BUFFER, KeptBook, Stream
+from tallystick.client.streams import DEFAULT_BUFFER, EventChannel, KeptBook, Stream
 from tallystick.client.subscriptions import Subscriptions
 
 T = TypeVar("T")
@@ -221,19 +221,19 @@ class Exchange(Methods):
 
     # --------------------------------------------------------------------------------------------------------- streams
 
-    def trades(self, symbol: str, *, buffer: int = DEFAULT_BUFFER) -> AbstractAsyncContextManager[Stream[Trade]]:
+    def trades(self, symbol: str, *, buffer: int = DEFAULT_BUFFER) -> AbstractAsyncContextManager[Stream[TradeEvent]]:
         """Every trade of a market."""
-        return self._stream(f"trade:{symbol}", (Trade,), buffer)
+        return self._stream(f"trade:{symbol}", (TradeEvent,), buffer)
 
-    def tickers(self, symbol: str, *, buffer: int = DEFAULT_BUFFER) -> AbstractAsyncContextManager[Stream[Ticker]]:
+    def tickers(self, symbol: str, *, buffer: int = DEFAULT_BUFFER) -> AbstractAsyncContextManager[Stream[TickerEvent]]:
         """How the last 24 hours of a market look, after they have changed."""
-        return self._stream(f"ticker:{symbol}", (Ticker,), buffer)
+        return self._stream(f"ticker:{symbol}", (TickerEvent,), buffer, gapless=False)
 
     def candle_stream(
         self, symbol: str, interval: Interval, *, buffer: int = DEFAULT_BUFFER
-    ) -> AbstractAsyncContextManager[Stream[Candle]]:
+    ) -> AbstractAsyncContextManager[Stream[KlineEvent]]:
         """The candles of a market, as they change and when they are closed."""
-        return self._stream(f"kline_{interval}:{symbol}", (Candle,), buffer)
+        return self._stream(f"kline_{interval}:{symbol}", (KlineEvent,), buffer, gapless=False)
 
     def user_events(self, *, buffer: int = DEFAULT_BUFFER) -> AbstractAsyncContextManager[Stream[UserEvent]]:
         """All that happens to the orders and the balances of the account."""
@@ -247,8 +247,10 @@ class Exchange(Methods):
         """A market's order book, kept as the exchange's is."""
         return self._subscriptions.book(f"book:{symbol}", symbol)
 
-    def _stream(self, name: str, kinds: tuple[type[E], ...], buffer: int) -> AbstractAsyncContextManager[Stream[E]]:
-        return self._subscriptions.stream(name, kinds, buffer)
+    def _stream(
+        self, name: str, kinds: tuple[type[E], ...], buffer: int, *, gapless: bool = True
+    ) -> AbstractAsyncContextManager[Stream[E]]:
+        return self._subscriptions.stream(EventChannel(name, kinds, gapless=gapless), buffer)
 
     def _fail(self, error: ClientError) -> None:
         self._failure = error

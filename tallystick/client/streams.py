@@ -98,8 +98,9 @@ class Channel(ABC):
         self._end: ClientError | None = None
         self._begun = trio.Event()
 
-    def begin(self) -> None:
-        """It is subscribed."""
+    def begin(self, *, resumed: bool) -> None:
+        """It is subscribed: from `resume_from` on, or with what comes."""
+        del resumed
         self.subscribed = True
         self._begun.set()
 
@@ -119,14 +120,14 @@ class Channel(ABC):
     def hear(self, event: ChannelEvent) -> None:
         """Take an event."""
 
-    @abstractmethod
     def lose(self) -> None:
         """The connection is gone."""
+        self.subscribed = self.torn = False
 
     @property
     @abstractmethod
     def resume_from(self) -> int | None:
-        """The first event that is missing; None where it begins anew instead, with what comes."""
+        """The number to go on with; None to begin with what comes."""
 
     @abstractmethod
     def give_up(self, why: str) -> None:
@@ -134,17 +135,27 @@ class Channel(ABC):
 
 
 class EventChannel(Channel, Generic[E]):
-    """A channel whose every event counts."""
+    """A channel of events.
 
-    def __init__(self, name: str, kinds: tuple[type[E], ...]) -> None:
+    Args:
+        name: On the wire.
+        kinds: Of its events.
+        gapless: Every event counts. Else each tells how things stand now, and what is behind it is of no interest.
+    """
+
+    def __init__(self, name: str, kinds: tuple[type[E], ...], *, gapless: bool = True) -> None:
         super().__init__(name)
         self._kinds = kinds
+        self._gapless = gapless
         self._in_order: InOrder[E] = InOrder()
         self.streams: list[Stream[E]] = []
 
     def hear(self, event: ChannelEvent) -> None:
         """Take an event, and deliver what is in order."""
         if not isinstance(event, self._kinds):
+            return
+        if not self._gapless or not event.seq:
+            self._deliver(event)
             return
         was_missing = self._in_order.missing
         for ready in self._in_order.take(event.seq, event):
@@ -154,8 +165,10 @@ class EventChannel(Channel, Generic[E]):
             self.give_up("too many others came before they did")
 
     def lose(self) -> None:
-        """What is missed meanwhile is asked for on the next connection."""
-        self.subscribed = False
+        """What is missed meanwhile is asked for on the next connection, from the last event on, if there was one."""
+        if self.subscribed and self._gapless and self._in_order.next_seq is None:
+            self.give_up("the connection broke before the first one")
+        super().lose()
 
     def fail(self, error: ClientError) -> None:
         """Tell all who read."""
@@ -166,7 +179,7 @@ class EventChannel(Channel, Generic[E]):
     @property
     def resume_from(self) -> int | None:
         """The first event that is missing."""
-        return self._in_order.next_seq
+        return self._in_order.next_seq if self._gapless else None
 
     def give_up(self, why: str) -> None:
         """Tell all who read, and go on behind the gap."""
@@ -189,6 +202,7 @@ class BookChannel(Channel):
     def __init__(self, name: str, symbol: str) -> None:
         super().__init__(name)
         self._news = trio.Event()
+        self._given_up = False
         self.book = Book(symbol)
         self.changes = 0
         """How often it has changed, or came to be out of sync."""
@@ -197,6 +211,8 @@ class BookChannel(Channel):
         """Take an event into the book. While that waits for a snapshot, changes are of no use to it."""
         if not isinstance(event, BookSnapshot | BookDelta):
             return
+        if isinstance(event, BookSnapshot):
+            self._given_up = False
         was_in_sync = self.book.in_sync
         if self.book.take(event):
             self._wake()
@@ -204,9 +220,16 @@ class BookChannel(Channel):
             self.torn = True
             self._wake()
 
+    def begin(self, *, resumed: bool) -> None:
+        """It is subscribed: the changes come, or a snapshot."""
+        super().begin(resumed=resumed)
+        if resumed:
+            self.book.resume()
+            self._wake()
+
     def lose(self) -> None:
         """The book is only the last one known."""
-        self.subscribed = False
+        super().lose()
         self.book.lose()
         self._wake()
 
@@ -218,12 +241,15 @@ class BookChannel(Channel):
 
     @property
     def resume_from(self) -> int | None:
-        """None: a snapshot comes with the subscription."""
-        return None
+        """The change behind the last one that is in the book."""
+        return None if self._given_up or self.book.seq is None else self.book.seq + 1
 
     def give_up(self, why: str) -> None:
-        """Nothing is ever missing: see `resume_from`."""
-        raise AssertionError(why)
+        """Wait for a snapshot."""
+        del why
+        self._given_up = True
+        self.book.lose()
+        self._wake()
 
     async def changed(self, seen: int) -> None:
         """Wait until there are more changes than these. Raises what ended it."""

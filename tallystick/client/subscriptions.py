@@ -14,7 +14,8 @@ import trio
 
 from tallystick.client.calls import Asker, Call, reader
 from tallystick.client.connection import MAX_IN_FLIGHT, Connection, Timing
-from tallystick.client.errors import Busy, ClientError, NotConnected, OutcomeUnknown
+from tallystick.client.conversation import News
+from tallystick.client.errors import Busy, ClientError, ErrorLine, NotConnected, OutcomeUnknown
 from tallystick.client.events import ChannelEvent, Notice, read_event
 from tallystick.client.results import Nothing
 from tallystick.client.streams import BookChannel, Channel, EventChannel, KeptBook, Stream
@@ -46,10 +47,10 @@ class Subscriptions:
     # --------------------------------------------------------------------------------------------------- for readers
 
     @asynccontextmanager
-    async def stream(self, name: str, kinds: tuple[type[E], ...], buffer: int) -> AsyncIterator[Stream[E]]:
+    async def stream(self, new: EventChannel[E], buffer: int) -> AsyncIterator[Stream[E]]:
         """The events of a channel. Raises ClientError where it cannot be had."""
-        stream: Stream[E] = Stream(name, buffer)
-        channel = self._join(EventChannel(name, kinds))
+        stream: Stream[E] = Stream(new.name, buffer)
+        channel = self._join(new)
         channel.streams.append(stream)
         try:
             await self._begun(channel)
@@ -106,18 +107,22 @@ class Subscriptions:
 
     # ---------------------------------------------------------------------------------------------- for the connection
 
-    def hear(self, line: bytes) -> None:
-        """Take an event's line. Raises BadReply."""
-        event = read_event(line)
-        if isinstance(event, ChannelEvent):
-            channel = self._channels.get(event.channel)
-            if channel is not None:
-                channel.hear(event)
-                if channel.torn:
-                    self._news.set()
-        elif isinstance(event, Notice):
+    def hear(self, news: News) -> None:
+        """Take what comes unasked. Raises BadReply."""
+        event = news if isinstance(news, ErrorLine) else read_event(news)
+        if isinstance(event, Notice):
             for stream in self._notices:
                 stream.put(event)
+        elif isinstance(event, ChannelEvent | ErrorLine):
+            channel = self._channels.get(event.channel)
+            if channel is None:
+                return  # it is left, and the exchange does not know yet
+            if isinstance(event, ErrorLine):
+                channel.give_up(event.msg)
+            else:
+                channel.hear(event)
+            if channel.torn:
+                self._news.set()
 
     def lose(self) -> None:
         """The connection is gone."""
@@ -168,15 +173,14 @@ class Subscriptions:
         for channel in self._channels.values():
             if channel.subscribed and not channel.torn:
                 continue
-            mend = channel.subscribed
-            channel.torn = False
+            again, channel.torn = channel.subscribed, False
             missing = channel.resume_from
-            if mend and missing is None:
-                yield self._about("unsubscribe", channel.name), _whatever
-            if not mend or missing is None:
-                yield self._about("subscribe", channel.name), self._begins(channel)
             if missing is not None:
                 yield self._resume(channel.name, missing), self._resumes(channel)
+                continue
+            if again:
+                yield self._about("unsubscribe", channel.name), _whatever
+            yield self._about("subscribe", channel.name), self._begins(channel)
 
     def _about(self, method: str, name: str) -> Call[Nothing]:
         return Call(method=method, params={"channels": [name]}, read=_READ, changes=False, asker=self._asker)
@@ -194,7 +198,7 @@ class Subscriptions:
                 self._channels.pop(channel.name, None)
                 channel.fail(outcome)
             else:
-                channel.begin()
+                channel.begin(resumed=False)
 
         return take
 
@@ -205,6 +209,11 @@ class Subscriptions:
                 self._try_again(outcome)
             elif isinstance(outcome, ClientError):
                 channel.give_up(str(outcome))
+                # It goes on as it is, but for one that a new connection, or a book, has to subscribe first.
+                channel.torn = not channel.subscribed or channel.resume_from is None
+                self._news.set()
+            else:
+                channel.begin(resumed=True)
 
         return take
 
