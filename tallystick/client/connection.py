@@ -5,8 +5,10 @@ writes whatever is queued, all of it in one piece, and one sees to it that there
 ping when nothing else was said for a while, and hangs up on an exchange that does not answer it.
 """
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from socket import gaierror
 from ssl import SSLContext, SSLError
 from typing import Any, Final
 
@@ -253,8 +255,10 @@ class Connection:
 
 
 def _reason(error: BaseException) -> str:
-    """The system's own words, without Python's number and trio's frame."""
+    """The system's own words, without numbers and without who passed them on."""
     cause: BaseException = error.__cause__ or error
-    if isinstance(cause, BaseExceptionGroup):
+    while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
+    if isinstance(cause, OSError) and not isinstance(cause, SSLError | gaierror) and cause.errno:
+        return os.strerror(cause.errno)
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

@@ -20,7 +20,7 @@ from tallystick.client.background import background
 from tallystick.client.calls import Call, Outcome, reader
 from tallystick.client.connection import Connection, Dial, Timing, connected, dialler
 from tallystick.client.errors import BadReply, ClientError, NotConnected, NotDone, OutcomeUnknown
-from tallystick.client.events import KlineEvent, Notice, TickerEvent, TradeEvent, UserEvent
+from tallystick.client.events import ChannelEvent, KlineEvent, Notice, TickerEvent, TradeEvent, UserEvent
 from tallystick.client.keys import Key
 from tallystick.client.methods import Interval, Methods
 from tallystick.client.results import LoggedOn, Nothing
@@ -238,6 +238,10 @@ class Exchange(Methods):
     def user_events(self, *, buffer: int = DEFAULT_BUFFER) -> AbstractAsyncContextManager[Stream[UserEvent]]:
         """All that happens to the orders and the balances of the account."""
         return self._stream("user", get_args(UserEvent), buffer)
+
+    def lines(self, name: str, *, buffer: int = DEFAULT_BUFFER) -> AbstractAsyncContextManager[Stream[ChannelEvent]]:
+        """Every event of any channel but a kept book's, by the channel's name on the wire."""
+        return self._stream(name, (ChannelEvent,), buffer, gapless=False)
 
     def notices(self, *, buffer: int = DEFAULT_BUFFER) -> AbstractContextManager[Stream[Notice]]:
         """What is said to all who have subscribed to anything: markets change what they take, the exchange stops."""

@@ -5,7 +5,10 @@ Decimal, int or str, never float; moments and durations are integer milliseconds
 """
 
 from abc import ABC, abstractmethod
-from typing import Final, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
 
 from tallystick.client import results
 from tallystick.client.calls import Call, Number, Outcome, decimal_text, read_batch, reader
@@ -43,6 +46,10 @@ class Methods(ABC):
 
     def _call(self, method: str, result: type[T], /, *, changes: bool = False, **params: object) -> Call[T]:
         return Call(method=method, params=_on_the_wire(params), read=reader(result), changes=changes, asker=self)
+
+    def call(self, method: str, params: Mapping[str, object]) -> Call[Any]:
+        """A method by its name on the wire, with parameters as they stand there; the result is plain JSON."""
+        return Call(method=method, params=params, read=msgspec.json.decode, changes=True, asker=self)
 
     # ------------------------------------------------------------------------------------------------- the exchange
 
