@@ -3,6 +3,8 @@
 import ssl
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from decimal import Decimal
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -112,8 +114,8 @@ class Screen:
             self._console.print(render(method, result), soft_wrap=True)
 
     def event(self, event: ChannelEvent) -> None:
-        """One event, always as a line of JSON."""
-        typer.echo(msgspec.json.encode(event).decode())
+        """One event, always as a line of JSON, with numbers as they came."""
+        typer.echo(dumps(msgspec.to_builtins(event, builtin_types=(Decimal,)), default="{:f}".format))
 
     def help(self, method: str) -> None:
         """What a method takes, or which methods there are."""

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct, UnsetType
 from msgspec.structs import FieldInfo, fields
 
-from actors import results, wire
+from actors import results, stream_events, wire
 from actors.intake import NEEDED_PERMISSION
 from actors.parameters import CancelParams, PlaceParams
 from book import codes
@@ -43,9 +43,7 @@ def _tag(kind: type[Struct]) -> str:
 
 
 METHODS: Final[dict[str, type[Any]]] = {_tag(kind): kind for kind in get_args(wire.Request)}
-EVENTS: Final[dict[str, type[Struct]]] = {
-    _tag(kind): kind for kind in get_args(wire.Line) if kind.__struct_config__.tag_field == "event"
-}
+EVENTS: Final[dict[str, type[Struct]]] = {_tag(kind): kind for kind in (wire.Hello, *get_args(stream_events.AnyEvent))}
 
 # What `result` of a reply is.
 RESULTS: Final[dict[str, type[Struct]]] = {
@@ -73,6 +71,9 @@ RESULTS: Final[dict[str, type[Struct]]] = {
     "trades.recent": results.Trades,
     "ticker.24hr": results.DayTicker,
     "klines": results.Klines,
+    "subscribe": results.Subscriptions,
+    "unsubscribe": results.Subscriptions,
+    "resume": results.Subscriptions,
 }
 
 # What any request may be refused with.
@@ -99,6 +100,8 @@ _JUDGED: Final[dict[str, tuple[int, ...]]] = {
     "order.amend": (*_ORDER, codes.CANCEL_REJECTED),
     "order.cancel": (codes.CANCEL_REJECTED,),
     "order.status": (codes.NO_SUCH_ORDER,),
+    "subscribe": (codes.UNAUTHORIZED, codes.REJECTED_KEY, codes.TOO_MANY_SUBSCRIPTIONS),
+    "resume": (codes.UNAUTHORIZED, codes.REJECTED_KEY, codes.TOO_MANY_SUBSCRIPTIONS, codes.GAP_TOO_OLD),
 }
 _BY_PARAMETER: Final[dict[str, int]] = {
     "symbol": codes.BAD_SYMBOL,
@@ -108,6 +111,8 @@ _BY_PARAMETER: Final[dict[str, int]] = {
     "quantity": codes.BAD_PRECISION,
     "newQty": codes.BAD_PRECISION,
     "timestamp": codes.INVALID_TIMESTAMP,
+    "channel": codes.BAD_SYMBOL,
+    "channels": codes.BAD_SYMBOL,
 }
 # Of the ids of an order one is required, though each is optional.
 _REQUIRED: Final = {"orderId", "cancelOrderId", "signature"}

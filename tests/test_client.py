@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
+from types import ModuleType
 from typing import Any, get_args
 
 import msgspec
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.testing import MockClock
 
 from actors import results as wire_results
-from actors import wire
+from actors import stream_events, wire
 from actors.reading import read
 from actors.wire import logon_payload
 from tallystick.client import (
@@ -34,6 +35,7 @@ from tallystick.client import (
     Rejected,
     Timing,
     connect,
+    events,
     results,
 )
 from tests.fake_exchange import LOGGED_ON, NONCE, TIME, FakeConnection, FakeExchange
@@ -844,22 +846,37 @@ async def test_a_book_over_a_break(fake: FakeExchange, nursery: trio.Nursery, au
 
 # What it knows of the protocol ----------------------------------------------------------------------------------------
 
-RESULTS = {
-    name: kind
-    for name, kind in vars(wire_results).items()
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not wire_results.Result
-}
+
+def structs(module: ModuleType, *without: type) -> dict[str, type[msgspec.Struct]]:
+    """All that a module defines, by name."""
+    return {
+        name: kind
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in without
+    }
 
 
-@pytest.mark.parametrize("name", RESULTS)
+SENT = structs(wire_results, wire_results.Result)
+TOLD = structs(stream_events, stream_events.StreamEvent)
+
+
+@pytest.mark.parametrize("name", SENT)
 def test_results_have_the_fields_of_the_wire(name: str) -> None:
     """Each, and no other; those that may be left out are None then."""
     ours = {field.encode_name: field.required for field in msgspec.structs.fields(getattr(results, name))}
     theirs = {
-        field.encode_name: msgspec.UnsetType not in get_args(field.type)
-        for field in msgspec.structs.fields(RESULTS[name])
+        field.encode_name: msgspec.UnsetType not in get_args(field.type) for field in msgspec.structs.fields(SENT[name])
     }
     assert ours == theirs
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_events_have_the_fields_of_the_wire(name: str) -> None:
+    """Each, and no other, whether required or not."""
+    kinds = (getattr(events, name), TOLD[name])
+    ours, theirs = ({field.encode_name for field in msgspec.structs.fields(kind)} for kind in kinds)
+    assert ours == theirs
+    assert kinds[0].__struct_config__.tag == TOLD[name].__struct_config__.tag
 
 
 def calls(exchange: Exchange) -> list[Call[Any]]:

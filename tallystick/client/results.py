@@ -237,6 +237,12 @@ class DayTicker(Result, frozen=True):
     close_time: int
 
 
+class Subscriptions(Result, frozen=True):
+    """The channels that the connection follows."""
+
+    channels: tuple[str, ...]
+
+
 class Kline(Struct, frozen=True, array_like=True):
     """A candle: from `open_time` to the last millisecond that is part of it, `close_time`."""
 
