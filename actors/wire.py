@@ -383,7 +383,7 @@ encode_lines = msgspec.json.Encoder().encode_lines
 # -------------------------------------------------------------------------------------------------------------- errors
 
 # The status of every code that is not a plain 400.
-_STATUS: Final = {
+STATUS: Final = {
     UNAUTHORIZED: 401,
     INVALID_SIGNATURE: 401,
     REJECTED_KEY: 403,
@@ -429,4 +429,4 @@ def refusal(
 ) -> Refusal:
     """The line that says no."""
     error = Error(code, CODE_NAMES[code], message, reason, order_id, retry_after, channel)
-    return Refusal(request_id, _STATUS.get(code, 400), error)
+    return Refusal(request_id, STATUS.get(code, 400), error)
