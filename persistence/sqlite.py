@@ -57,6 +57,11 @@ class SqliteDatabase:
         async with self._turn:
             return await self._blocking(self._carry_out, transaction)
 
+    def share(self, connections: int) -> "SqliteDatabase":
+        """Itself: there is one connection, used in turn."""
+        del connections
+        return self
+
     async def check(self) -> None:
         """Open the file, if it is not open, and bring its schema up to date."""
         async with self._turn:
