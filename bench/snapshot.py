@@ -90,7 +90,8 @@ def report(requests: int) -> None:
 
 
 def _print_latency(when: str, found: Measured) -> None:
-    print(f"{'latency ' + when:>40}: p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms")
+    spread = f"p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms, p99.9 {found.p999_ms:.2f} ms"
+    print(f"{'latency ' + when:>40}: {spread}, max {found.max_ms:.2f} ms")
 
 
 def _print_taken(what: str, taken: dict[str, Any]) -> None:

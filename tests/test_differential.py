@@ -8,7 +8,17 @@ import pytest
 
 from bench import workload
 from bench.workload import Mix
-from book.commands import ArmSession, CancelAllAfter, LoseAllSessions, LoseSession, PlaceOrder, ReplaceOrder, Tick
+from book.commands import (
+    AmendOrder,
+    ArmSession,
+    CancelAllAfter,
+    CreditDeposit,
+    LoseAllSessions,
+    LoseSession,
+    PlaceOrder,
+    ReplaceOrder,
+    Tick,
+)
 from book.compiled import COMPILED
 from book.queries import AccountOrders, AccountTrades, Candles, OrderStatus, RecentTrades, Ticker
 from book.reference_questions import CANDLES_KEPT, INTERVALS, KEPT, MINUTE_NS
@@ -37,6 +47,7 @@ EVENTS: Final = """
     OrderAccepted Trade OrderReduced OrderClosed OrderAmended OrderTriggered CancelAllAfterSet SessionArmed SessionLost
     EngineVersionSet AssetDefined MarketDefined AccountDefined KeyDefined MarketStateChanged FeeTierSet AccountTierSet
     KeyRevoked AccountFrozen AssetFrozen Adjusted Credited
+    AddressAllocated WithdrawalHeld WithdrawalSettled WithdrawalReleased WithdrawalsPaused EpochBegun
     FILLED CANCELED EXPIRED EXPIRED_IN_MATCH TRADING POST_ONLY CANCEL_ONLY HALT HALT_for_a_time
     triggered_STOP_LOSS triggered_STOP_LOSS_LIMIT triggered_TAKE_PROFIT triggered_TAKE_PROFIT_LIMIT cascade
     entered_when_resumed
@@ -69,6 +80,22 @@ REFUSALS: Final = """
     ORDER_REJECTED INSUFFICIENT_BALANCE:
     ORDER_REJECTED INSUFFICIENT_BALANCE: base quote
     ORDER_REJECTED FOK_UNFILLABLE: quantity
+    INVALID_PARAMETER UNKNOWN_ASSET: asset
+    INVALID_PARAMETER NO_CHAIN: asset
+    INVALID_PARAMETER HAS_ADDRESS: asset
+    INVALID_PARAMETER : withdraw_order_id
+    BAD_ADDRESS : address
+    WITHDRAWAL_REJECTED UNKNOWN_ASSET: asset
+    WITHDRAWAL_REJECTED NO_CHAIN: asset
+    WITHDRAWAL_REJECTED DUPLICATE_WITHDRAWAL: withdraw_order_id
+    WITHDRAWAL_REJECTED WITHDRAWAL_DIFFERS: withdraw_order_id
+    WITHDRAWAL_REJECTED WITHDRAWALS_PAUSED:
+    WITHDRAWAL_REJECTED ACCOUNT_FROZEN: account
+    WITHDRAWAL_REJECTED ASSET_FROZEN: asset
+    WITHDRAWAL_REJECTED OVERFLOW: amount
+    WITHDRAWAL_REJECTED MIN_WITHDRAWAL: amount
+    WITHDRAWAL_REJECTED TOO_MANY_WITHDRAWALS: account
+    WITHDRAWAL_REJECTED INSUFFICIENT_BALANCE: amount
     CANCEL_REJECTED UNKNOWN_ORDER:
     CANCEL_REJECTED ALREADY_EXECUTED: new_quantity
     CANCEL_REJECTED UNKNOWN_SESSION: session
@@ -95,6 +122,20 @@ REFUSALS: Final = """
     DEFINITION_REJECTED DUPLICATE_DEPOSIT: deposit_id
     DEFINITION_REJECTED DEPOSIT_DIFFERS: deposit_id
     DEFINITION_REJECTED OVERFLOW: amount
+    DEFINITION_REJECTED DEFINITION_DIFFERS: chain withdrawal_fee min_withdrawal
+    DEFINITION_REJECTED BAD_NAME: chain txid withdrawal_id withdraw_order_id address
+    DEFINITION_REJECTED OUT_OF_RANGE: withdrawal_fee min_withdrawal withdrawal_id epoch fee
+    DEFINITION_REJECTED UNCHANGED: paused
+    DEFINITION_REJECTED NO_CHAIN: asset
+    DEFINITION_REJECTED INSUFFICIENT_BALANCE: amount
+    DEFINITION_REJECTED UNKNOWN_WITHDRAWAL: withdrawal_id
+    DEFINITION_REJECTED ALREADY_SETTLED: withdrawal_id
+    DEFINITION_REJECTED ALREADY_RELEASED: withdrawal_id
+    DEFINITION_REJECTED WITHDRAWAL_SETTLED: withdrawal_id
+    DEFINITION_REJECTED WITHDRAWAL_RELEASED: withdrawal_id
+    DEFINITION_REJECTED SETTLEMENT_DIFFERS: withdrawal_id
+    DEFINITION_REJECTED DUPLICATE_WITHDRAWAL: withdrawal_id
+    DEFINITION_REJECTED WITHDRAWAL_DIFFERS: withdrawal_id withdraw_order_id
 """
 
 
@@ -226,6 +267,18 @@ def test_the_end_of_time_makes_no_difference() -> None:
         for time_ns in (pair.time_ns - 1, -1, MAX_INT + 1):
             with pytest.raises(ValueError, match="time"):
                 engine.query(Ticker(symbol), time_ns)
+
+
+def test_no_room_for_another_lot_makes_no_difference() -> None:
+    """An order that was paid, and then all the money there can be came: as wild seed 734 found, it may stay."""
+    pair, symbol = SideBySide(), "BTC-USDT"
+    for command in wild.opening():
+        pair.do(command)
+    pair.do(PlaceOrder(2, 0, 0, symbol, SELL, LIMIT, GTC, 6, 100))
+    pair.do(PlaceOrder(3, 0, 0, symbol, BUY, LIMIT, IOC, 2, 100))
+    pair.do(CreditDeposit("the-rest", 1, "USDT", MAX_INT - pair.fast.totals()["USDT"]))
+    pair.do(AmendOrder(2, 0, 0, symbol, 1, "", 7))
+    assert pair.met["FILTER_FAILURE OVERFLOW: new_quantity"] == 1
 
 
 @pytest.mark.parametrize("plant", BUGS)
