@@ -262,7 +262,7 @@ class MysqlDatabase:
 
     async def _try(self, transaction: Transaction[T], snapshot: bool) -> T:
         """On a connection that may have died in its place; then on a new one."""
-        begun = False
+        begun = used = False
         for fresh in (False, True):
             try:
                 async with self._pool.connection(fresh=fresh) as (connection, used):
@@ -276,6 +276,7 @@ class MysqlDatabase:
 
     async def _check(self) -> None:
         async with self._migrating:
+            used = False
             for fresh in (False, True):
                 try:
                     async with self._pool.connection(fresh=fresh) as (connection, used):

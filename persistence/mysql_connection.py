@@ -10,6 +10,7 @@
 """
 
 import hashlib
+import os
 import ssl
 from collections.abc import Sequence
 from typing import Any, Final
@@ -185,7 +186,10 @@ class Connection(_Connection):  # type: ignore[misc]  # trio-mysql has no types
         if isinstance(stream, trio.SSLStream):
             stream = stream.transport_stream
         if isinstance(stream, trio.SocketStream):
-            stream.socket.close()
+            try:
+                stream.socket.close()
+            except RuntimeError:  # collected behind the end of trio's run
+                os.close(stream.socket.detach())
 
     __del__ = _force_close
 
