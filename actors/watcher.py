@@ -108,7 +108,7 @@ class Watcher:
             nursery.cancel_scope.cancel()
 
     async def _serve(self) -> None:
-        await self._patience.keep_trying(self._begin)
+        await self._patience.keep_trying(self.begin)
         while True:
             if not await self._patience.keep_trying(self.round):
                 await trio.sleep(self._config.poll_seconds)
@@ -118,7 +118,8 @@ class Watcher:
             _log.warning("paused", asset=self._config.asset, reason=why)
         self._state.paused = why
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Make sure of the node, and compare the store with the engine, which may be restored from an older copy."""
         with trio.fail_after(STEP_SECONDS):
             await self._node.check()
         with trio.fail_after(STEP_SECONDS):

@@ -300,7 +300,7 @@ class Withdrawals:
             self._state.completed += 1
 
     async def _release(self, row: WithdrawalRow) -> None:
-        await self._line.tell(ReleaseWithdrawal(row.id, (row.reason or row.state)[:MAX_REASON]))
+        await self._line.tell(ReleaseWithdrawal(row.id, _plain(row.reason or row.state)))
         view = await self._line.withdrawal(row.id)
         if view is not None and view.withdrawal.state != RELEASED:
             await self._freeze(f"the withdrawal {row.id} is {row.state}, and the engine says {_says(view)}")
@@ -417,3 +417,8 @@ def _says(view: WithdrawalView | None) -> str:
 
 def _stored(block: BlockId) -> txstore.BlockId:
     return txstore.BlockId(block.height, block.hash)
+
+
+def _plain(reason: str) -> str:
+    """A reason as the engine takes it."""
+    return reason.encode("ascii", "replace").decode()[:MAX_REASON]

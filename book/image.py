@@ -91,6 +91,7 @@ class AccountImage(_Image, frozen=True):
     tier: _Code
     frozen: bool
     trades: list[TradeImage]
+    user_seq: _Count
 
 
 class EngineImage(_Image, frozen=True):

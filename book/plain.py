@@ -65,6 +65,7 @@ from book.queries import (
     PendingWithdrawals,
     RecentTrades,
     Ticker,
+    WholeBook,
     WithdrawalReceipt,
     WithdrawalStatus,
 )
@@ -93,7 +94,7 @@ _QUERIES: Final[dict[type, list[type]]] = {
     struct: _types(struct)
     for struct in (
         *(OrderStatus, OpenOrders, Balances, Depth, Logon, Directory, Info, JudgeOrder),
-        *(AccountTrades, AccountOrders, AccountDetails, Commission, RecentTrades, Ticker, Candles),
+        *(AccountTrades, AccountOrders, AccountDetails, Commission, RecentTrades, Ticker, Candles, WholeBook),
         *(AddressOf, AddressesSince, DepositReceipt, Outbox, AccountWithdrawals, PendingWithdrawals),
         *(WithdrawalStatus, WithdrawalReceipt),
     )

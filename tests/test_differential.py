@@ -100,11 +100,14 @@ REFUSALS: Final = """
     CANCEL_REJECTED ALREADY_EXECUTED: new_quantity
     CANCEL_REJECTED UNKNOWN_SESSION: session
     DEFINITION_REJECTED ALREADY_DEFINED:
-    DEFINITION_REJECTED DEFINITION_DIFFERS: name scale account permissions public_key base quote tick tick_scale lot
+    DEFINITION_REJECTED DEFINITION_DIFFERS: name scale account permissions public_key networks base quote
+    DEFINITION_REJECTED DEFINITION_DIFFERS: tick tick_scale lot
     DEFINITION_REJECTED DEFINITION_DIFFERS: min_quantity max_quantity min_notional max_open_orders
     DEFINITION_REJECTED DEFINITION_DIFFERS: maker_fee taker_fee collar self_trade reference_price band halt_ms
-    DEFINITION_REJECTED BAD_NAME: name symbol public_key deposit_id adjustment_id reason operator second_operator
+    DEFINITION_REJECTED BAD_NAME: name symbol public_key networks
+    DEFINITION_REJECTED BAD_NAME: deposit_id adjustment_id reason operator second_operator
     DEFINITION_REJECTED NAME_TAKEN: name
+    DEFINITION_REJECTED TOO_MANY: networks
     DEFINITION_REJECTED UNKNOWN_ACCOUNT: account
     DEFINITION_REJECTED UNKNOWN_ASSET: asset base quote
     DEFINITION_REJECTED UNKNOWN_SYMBOL: symbol

@@ -66,6 +66,7 @@ from book.queries import (
     Query,
     RecentTrades,
     Ticker,
+    WholeBook,
     WithdrawalReceipt,
     WithdrawalStatus,
 )
@@ -143,6 +144,7 @@ QUERIES: list[Query] = [
     PendingWithdrawals(ALICE),
     WithdrawalStatus(ALICE, "w0"),
     WithdrawalReceipt("1-16"),
+    WholeBook(SYMBOL),
 ]
 
 

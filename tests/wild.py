@@ -592,7 +592,7 @@ class Wild:
                 DefineAsset(Asset(f"NEW{number}", random.randrange(10), random.choice(("", *CHAINS)))),
                 DefineMarket(new_market),
                 DefineAccount(Account(number, f"account-{number}")),
-                DefineKey(_key(number, random.choice(self._accounts), random.randint(1, 7))),
+                DefineKey(_key(number, random.choice(self._accounts), random.randint(1, 7), random.choice(_NETWORKS))),
             )
         )
 
@@ -660,5 +660,12 @@ def _wildness(command: Command) -> float:
     return 0.3 if isinstance(command, _SELDOM) else 0.1
 
 
-def _key(number: int, account: int, permissions: int) -> Key:
-    return Key(number, f"key-{number}", account, permissions, "0f" * 32)
+_IPV6: Final = "2001:0db8:0000:0000:0000:0000:0000:0000/32"
+_NETWORKS: Final = (
+    *("", "192.0.2.7/32", f"0.0.0.0/0,{_IPV6}", ",".join(["10.0.0.0/8"] * 32)),
+    *(",".join(["10.0.0.0/8"] * 33), "192.0.2.7/24", "2001:db8::/32", "10.0.0.256/32", "10.0.0.0/33", ","),
+)
+
+
+def _key(number: int, account: int, permissions: int, networks: str = "") -> Key:
+    return Key(number, f"key-{number}", account, permissions, "0f" * 32, networks)
