@@ -6,6 +6,10 @@
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
     │  ├─ publisher         market data and user streams, of what is durable
     │  └─ snapshotter       has snapshots taken by another process, and prunes
+    ├─ chains               one_for_one; only where there are chains
+    │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
+    │  ├─ watcher-ASSET     follows one asset, and has deposits credited
+    │  └─ withdrawals-CHAIN signs, sends and sees through, for all assets of one chain
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
@@ -27,11 +31,14 @@ import structlog
 import trio
 from attrs import Factory, frozen
 
+from actors import chain_parts
 from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
 from actors.audience import Audience
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
+from actors.chain_parts import Chains, ChainStates
+from actors.demo_commands import DemoCommands
 from actors.directory import Directory
 from actors.feed import Feed
 from actors.gateway import Gateway, GatewayConfig, Sessions
@@ -93,6 +100,7 @@ class World:
     load_certificate: LoadCertificate = load_certificate
     hangups: Hangups = hangups
     engine: Callable[[], Engine] = Engine
+    chains: Chains | None = None
 
 
 class Addresses:
@@ -112,6 +120,7 @@ class Addresses:
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
 REQLOG_WRITER, MATCHING, PUBLISHER, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
+REQLOG_WRITER, MATCHING, SNAPSHOTTER, CHAINS, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -126,6 +135,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
     accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
+    chain_states = ChainStates(world.chains, world.clock)
 
     writer = ReqlogWriter(
         config.writer,
@@ -190,6 +200,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         backup_state=backup_state,
         counts=sessions.counts,
         tls=tls,
+        chain_states=chain_states,
     )
     commands = AdminCommands(
         tree=lambda: root,
@@ -200,6 +211,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         snapshot_state=snapshot_state,
         backup=backups.sender(ADMIN),
         backup_state=backup_state,
+        chain_states=chain_states,
+        demo=_demo_commands(world),
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
@@ -233,6 +246,21 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         ],
     )
     children = [engine.child()]
+    if world.chains is not None:
+        # A node or a store that is away is none of the exchange's business: nothing here escalates.
+        chains = supervise(
+            "chains",
+            ONE_FOR_ONE,
+            chain_parts.children(
+                world.chains,
+                chain_states,
+                matching.sender(CHAINS),
+                clock=world.clock,
+                blocking=world.blocking,
+                random=world.random,
+            ),
+        )
+        children.append(chains.child(limit=NEVER_ESCALATES))
     if config.backup.target:
         # A request to the target ends when its time is out, and not before.
         children.append(Child("backup", backup.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))
@@ -250,6 +278,14 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         children.append(Child("market-maker", maker.run, limit=NEVER_ESCALATES))
     root = supervise("root", ONE_FOR_ONE, children, limit=Restarts(3, per=60))
     return root
+
+
+def _demo_commands(world: World) -> DemoCommands:
+    """For the private chains of a demo; with real chains they refuse."""
+    chains = world.chains
+    hosts = {} if chains is None else chains.hosts
+    books = {} if chains is None else {chain.name: chain.book for chain in chains.chains}
+    return DemoCommands(hosts, books, world.clock)
 
 
 def _tls(config: GatewayConfig, world: World) -> Tls | None:
@@ -275,10 +311,15 @@ async def serve(config: Config, world: World, ready: Callable[[Addresses], None]
     """
     addresses = Addresses()
     root = exchange(config, world, addresses)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_at_signal, root)
-        await root.run(trio.Event(), task_status=_Ready(lambda: ready(addresses)))
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_at_signal, root)
+            await root.run(trio.Event(), task_status=_Ready(lambda: ready(addresses)))
+            nursery.cancel_scope.cancel()
+    finally:
+        if world.chains is not None:
+            with trio.CancelScope(shield=True):
+                await world.chains.store.aclose()
 
 
 async def _stop_at_signal(root: Supervisor) -> None:

@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from actors.parameters import (
     AmendParams,
+    AssetParams,
     BatchParams,
     CancelAllAfterParams,
     CancelAllParams,
@@ -23,6 +24,7 @@ from actors.parameters import (
     CandlesParams,
     ChannelsParams,
     DepthParams,
+    FundsHistoryParams,
     HistoryParams,
     Id,
     LogonParams,
@@ -33,6 +35,8 @@ from actors.parameters import (
     RecentTradesParams,
     ResumeParams,
     StatusParams,
+    WithdrawIdParams,
+    WithdrawParams,
 )
 from actors.results import Result
 from actors.stream_events import ServerShutdown
@@ -241,6 +245,49 @@ class Resume(_Request, frozen=True, tag="resume"):
     weight: ClassVar[int] = 16
 
 
+class DepositAddress(_Request, frozen=True, tag="deposit.address"):
+    """Where can I pay in?"""
+
+    params: AssetParams
+
+
+class DepositHistory(_Request, frozen=True, tag="deposit.history"):
+    """What was paid in?"""
+
+    params: FundsHistoryParams = FundsHistoryParams()
+    weight: ClassVar[int] = 512
+
+
+class WithdrawApply(_Request, frozen=True, tag="withdraw.apply"):
+    """Pay out."""
+
+    params: WithdrawParams
+
+
+class WithdrawCancel(_Request, frozen=True, tag="withdraw.cancel"):
+    """Do not pay out, if it is not signed yet."""
+
+    params: WithdrawIdParams
+    weight: ClassVar[int] = 64
+
+
+class WithdrawStatus(_Request, frozen=True, tag="withdraw.status"):
+    """How far is a withdrawal?"""
+
+    params: WithdrawIdParams
+    weight: ClassVar[int] = 64
+
+
+class WithdrawHistory(_Request, frozen=True, tag="withdraw.history"):
+    """What was to be paid out?"""
+
+    params: FundsHistoryParams = FundsHistoryParams()
+    weight: ClassVar[int] = 512
+
+
+# What the engine alone cannot answer.
+StoreRequest = DepositHistory | WithdrawCancel | WithdrawStatus | WithdrawHistory
+
 Request = (
     Ping
     | Time
@@ -269,6 +316,9 @@ Request = (
     | Subscribe
     | Unsubscribe
     | Resume
+    | DepositAddress
+    | WithdrawApply
+    | StoreRequest
 )
 
 
