@@ -262,8 +262,8 @@ async def waiting(mariadb: MariaDb) -> list[object]:
 async def until_waiting(mariadb: MariaDb) -> None:
     """Return once a transaction waits for a lock."""
     with trio.fail_after(30):
-        while not await waiting(mariadb):
-            await trio.sleep(0.01)  # noqa: ASYNC110 - the server tells nobody
+        while not await waiting(mariadb):  # noqa: ASYNC110 - the server tells nobody
+            await trio.sleep(0.01)
 
 
 def rows_of(account: int, address: str) -> WhitelistRow:
@@ -386,8 +386,8 @@ async def mariadb_without_waits(mariadb: MariaDb) -> None:
     for connection in await waiting(mariadb):
         await mariadb.ask(f"KILL {connection}")
     with trio.fail_after(30):
-        while await waiting(mariadb):
-            await trio.sleep(0.01)  # noqa: ASYNC110 - the server tells nobody
+        while await waiting(mariadb):  # noqa: ASYNC110 - the server tells nobody
+            await trio.sleep(0.01)
 
 
 async def test_a_commit_is_not_cancelled(mariadb: MariaDb) -> None:
