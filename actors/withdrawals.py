@@ -43,6 +43,8 @@ from persistence.txstore import ChainStore, NewWithdrawal, Outpoint, WithdrawalR
 STEP_SECONDS: Final = 60.0
 # So many of each state are looked at in one round.
 ROWS_PER_ROUND: Final = 200
+# Of the newest that were completed, so many are compared with the engine at the start.
+COMPARED: Final = 1_000
 ON_THEIR_WAY: Final = ("requested", "awaiting_operator", "approved", "signed", "broadcast", "confirmed")
 MAX_REASON: Final = 200
 
@@ -153,6 +155,11 @@ class Withdrawals:
             for row in await self._rows(state):
                 with trio.fail_after(STEP_SECONDS):
                     await self._adopt(row)
+        with trio.fail_after(STEP_SECONDS):
+            newest = await self._store.completed_withdrawals(self._config.chain, COMPARED)
+        for row in newest:
+            with trio.fail_after(STEP_SECONDS):
+                await self._settle_again(row)
 
     async def round(self) -> None:
         """Look at everything once."""
@@ -279,6 +286,16 @@ class Withdrawals:
         answer = await self._line.tell(adopt)
         if await self._line.withdrawal(row.id) is None:
             await self._freeze(f"the engine does not hold for the withdrawal {row.id}, which may be paid: {answer!r}")
+
+    async def _settle_again(self, row: WithdrawalRow) -> None:
+        """Have the engine know that one is paid, where an older copy of it does not."""
+        view = await self._line.withdrawal(row.id)
+        if view is None:
+            await self._adopt(row)
+            view = await self._line.withdrawal(row.id)
+        if view is not None and view.withdrawal.state == HELD:
+            _log.warning("the engine has lost that a withdrawal was paid: it is settled again", withdrawal=row.id)
+            await self._line.tell(SettleWithdrawal(row.id, row.txid))
 
     async def _tell_engine(self) -> None:
         """Settle and release what the store has decided."""
