@@ -10,6 +10,9 @@ more for what has long answers; beyond that the reader stops reading, and TCP ma
 mailbox is full the reader waits likewise, and past a deadline answers 'busy'. And a client that does not read its
 answers is cut off at a deadline.
 
+What needs the store of chain transactions is a turn of its own. A task asks, and gives up at a deadline, so that an
+answer that does not come holds up those behind it no longer than that.
+
 A logon or logout decides how what follows is understood, so the reader waits for its outcome before it decodes on.
 
 A client may want its orders cancelled when the connection ends. Matching arms the session for that before the logon is
@@ -32,7 +35,9 @@ from trio.abc import HalfCloseableStream
 
 from actors import logon, results, wire
 from actors.account_limits import AccountLimit, AccountLimits
+from actors.chain_addresses import NO_CHAINS, ChainAddresses
 from actors.directory import Venue
+from actors.funds import Funds
 from actors.gateway_counts import (
     FAILED_LOGONS,
     HALF_LINE,
@@ -55,7 +60,14 @@ from actors.traffic import Speaker, Traffic
 from actors.turns import Group, Turn, Turns
 from actors.wire import Line, Refusal, RefusedError, Reply, refusal, weight_of
 from actors.world import Clock, Entropy, Peer
-from book.codes import INVALID_JSON, REJECTED_KEY, TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS, UNAUTHORIZED
+from book.codes import (
+    INVALID_JSON,
+    INVALID_PARAMETER,
+    REJECTED_KEY,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+)
 from book.commands import ArmSession, LoseSession
 from book.definitions import Key
 from book.queries import Logon
@@ -143,6 +155,8 @@ class Session:
         accounts: What accounts may do, over all their connections.
         counts: Where it is counted what was refused, and why the connection ended.
         unsigned_logon: Whether the name of a key is enough to log on.
+        chains: What can be paid in and out.
+        funds: Who knows of deposits and withdrawals; None where nothing is paid in or out.
     """
 
     def __init__(
@@ -162,6 +176,8 @@ class Session:
         accounts: AccountLimits,
         counts: GatewayCounts,
         unsigned_logon: bool,
+        chains: ChainAddresses = NO_CHAINS,
+        funds: Funds | None = None,
     ) -> None:
         self.number = number
         self.peer = peer
@@ -171,6 +187,9 @@ class Session:
         self._replies = replies
         self._clock = clock
         self._lost = lost
+        self._chains = chains
+        self._funds = funds
+        self._questions: trio.Nursery
         self._traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
@@ -179,7 +198,7 @@ class Session:
         self._nonce = entropy(NONCE_BYTES).hex()
         self._unsigned_logon = unsigned_logon
         self._identity: Identity | None = None
-        self._intake = Intake(venues, None)
+        self._intake = Intake(venues, None, chains=chains)
         self._logged_on = False
         self._failed_logons = 0
         self._armed = False  # or possibly so
@@ -221,6 +240,7 @@ class Session:
                 self._append(wire.Hello(wire.VERSION, self._nonce, self._connected_since))
                 try:
                     async with trio.open_nursery() as nursery:
+                        self._questions = nursery
                         nursery.start_soon(self._write)
                         await self._read()
                 finally:
@@ -331,7 +351,9 @@ class Session:
             request = fill(turn, lines)
             if turn.slots:
                 await self._submit(turn)
-            if request is not None:
+            if isinstance(request, wire.StoreRequest):
+                self._ask_store(request)
+            elif request is not None:
                 await self._change_speaker(request, self._clock.monotonic_ns())
                 if self._account is not None:
                     self._account.requests.owe(length_hint(lines))  # what is behind a logon came before it was known
@@ -349,8 +371,8 @@ class Session:
             granted = by_account
         return granted
 
-    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ChangeOfSpeaker | None":
-        """Fill the turn, until it is full, or until a logon or logout comes, which is returned instead."""
+    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ByItself | None":
+        """Fill the turn, until it is full, or until something comes that has to stand by itself, which is returned."""
         makers = self._intake.makers
         slots, requests, asked = turn.slots, turn.requests, turn.asked
         for line in lines:
@@ -364,7 +386,7 @@ class Session:
                 if maker is not None:
                     requests.append(maker(request))
                     slots.append(request)
-                elif isinstance(request, _ChangeOfSpeaker):
+                elif isinstance(request, _ByItself):
                     return request
                 elif type(request) is wire.OrderBatch:
                     self._gather(turn, request)
@@ -447,6 +469,31 @@ class Session:
         log.info("a client is shown out", session=self.number, peer=str(self.peer), reason=message)
         self._append(refusal(UNSET, code, message))
         self._expelled = True
+
+    # --------------------------------------------------------------------------------------------- what needs the store
+
+    def _ask_store(self, request: wire.StoreRequest) -> None:
+        """Queue a turn for an answer of the store, and ask for it."""
+        turn = Turn(began_ns=self._clock.monotonic_ns())
+        turn.asked.append(type(request))
+        turn.weight = weight_of(request)
+        turn.awaits_store = True
+        self._turns.append(turn)
+        self._questions.start_soon(self._await_store, request, turn, self._identity)
+
+    async def _await_store(self, request: wire.StoreRequest, turn: Turn, who: Identity | None) -> None:
+        turn.slots.append(await self._store_answer(request, who))
+        turn.awaits_store = False
+        self._news.set()
+
+    async def _store_answer(self, request: wire.StoreRequest, who: Identity | None) -> Reply | Refusal:
+        if who is None or self._funds is None:
+            return refusal(request.id, INVALID_PARAMETER, "nothing is paid in or out here", reason="NO_CHAIN")
+        try:
+            answer = await self._funds.answer(request, who.account, self._ask)
+        except RefusedError as error:
+            return _refusal(request.id, error)
+        return Reply(request.id, 200, answer)
 
     # ------------------------------------------------------------------------------------------------ what needs nobody
 
@@ -537,7 +584,7 @@ class Session:
         self._account = None if identity is None else self._accounts.join(identity.account)
         limit = self._account
         take_order = None if limit is None or limit.orders is None else limit.take_order
-        self._intake = Intake(self._venues, identity, take_order)
+        self._intake = Intake(self._venues, identity, take_order, self._chains)
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
@@ -583,8 +630,9 @@ class Session:
 
 
 _ChangeOfSpeaker = wire.Logon | wire.Logout
+_ByItself = _ChangeOfSpeaker | wire.StoreRequest
 
-_Fill = Callable[[Turn, Iterator[bytes]], _ChangeOfSpeaker | None]
+_Fill = Callable[[Turn, Iterator[bytes]], _ByItself | None]
 
 
 def _refused_weight(size: int) -> int:

@@ -46,7 +46,7 @@ class Turn:
         began_ns: When its lines were read, in monotonic time.
     """
 
-    __slots__ = ("_bytes", "asked", "batch", "began_ns", "limit", "requests", "slots", "weight")
+    __slots__ = ("_bytes", "asked", "awaits_store", "batch", "began_ns", "limit", "requests", "slots", "weight")
 
     def __init__(self, limit: int = 1, began_ns: int = 0) -> None:
         self.slots: list[wire.Request | Line | Group] = []
@@ -57,6 +57,8 @@ class Turn:
         """For each slot, in order: the kind of request that it answers. Empty where nothing was asked."""
         self.began_ns = began_ns
         self.batch: Batch | None = None
+        self.awaits_store = False
+        """Its one answer needs the store of chain transactions, and is put into `slots` when it is there."""
         self.weight = 0
         self.limit = limit
         self._bytes = 0  # not counted yet
@@ -64,7 +66,7 @@ class Turn:
     @property
     def settled(self) -> bool:
         """All answers can be given."""
-        return self.batch is None or self.batch.settled
+        return not self.awaits_store and (self.batch is None or self.batch.settled)
 
     @property
     def bytes(self) -> int:
