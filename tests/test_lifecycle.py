@@ -36,13 +36,13 @@ from tests.simulation.chains import inline
 # The tables as one would draw them: a row a state, a column an event. A cell is the next state and what is done; '.' is
 # 'it is so already', '!' an alarm, '-' too late.
 DEPOSITS: Final = """
-            SEEN        DEEP        CREDITED      REFUSED UNCREDITED  GONE          GONE_CREDITED FREEZE RELEASE REJECT
-pending     pending+m   validated+c fulfilled     !       !           orphaned      fulfilled+f   frozen .        !
-validated   validated+m validated+c fulfilled     frozen  !           orphaned      fulfilled+f   frozen .        !
-fulfilled   fulfilled+m .           .             !       validated+c orphaned      fulfilled+f   -      .        -
-orphaned    pending+m   !           fulfilled+f   !       !           .             fulfilled+f   frozen !        !
-frozen      frozen+m    !           fulfilled     !       !           .             fulfilled+f   .      pending rejected
-rejected    .           !           !             !       !           .             !             .      !        .
+           SEEN       DEEP       CREDITED     REFUSED UNCREDITED  GONE         GONE_CREDITED FREEZE RELEASE REJECT
+pending    pending+m  validated+c fulfilled    !      !          orphaned     fulfilled+f  frozen .       !
+validated  validated+m validated+c fulfilled    frozen  !          orphaned     fulfilled+f  frozen .       !
+fulfilled  fulfilled+m .          .            !      validated+c orphaned     fulfilled+f  -     .       -
+orphaned   pending+m  !          fulfilled+f  !      !          .            fulfilled+f  frozen !       !
+frozen     frozen+m   !          fulfilled    !      !          .            fulfilled+f  .     pending rejected
+rejected   .          !          !            !      !          .            !            .     !       .
 """
 WITHDRAWALS: Final = """
                   ALLOWED  HELD_BACK         APPROVE  REJECT     CANCEL      SIGN     SENT      BUMP     DEEP        SETTLED   DEAD     GONE

@@ -263,7 +263,7 @@ async def until_waiting(mariadb: MariaDb) -> None:
     """Return once a transaction waits for a lock."""
     with trio.fail_after(30):
         while not await waiting(mariadb):
-            await trio.sleep(0.01)  # noqa: ASYNC110 - the server tells nobody
+            await trio.sleep(0.01)
 
 
 def rows_of(account: int, address: str) -> WhitelistRow:
@@ -387,7 +387,7 @@ async def mariadb_without_waits(mariadb: MariaDb) -> None:
         await mariadb.ask(f"KILL {connection}")
     with trio.fail_after(30):
         while await waiting(mariadb):
-            await trio.sleep(0.01)  # noqa: ASYNC110 - the server tells nobody
+            await trio.sleep(0.01)
 
 
 async def test_a_commit_is_not_cancelled(mariadb: MariaDb) -> None:
