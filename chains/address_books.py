@@ -22,6 +22,7 @@ class BitcoinAddresses:
     def __init__(self, network: str, xpub: str) -> None:
         """Raises BadKey."""
         self._network = NETWORKS[network]
+        self.xpub = xpub
         self._branch = read_xpub(xpub, xpub_versions(network)).child(RECEIVING)
 
     def address(self, index: int) -> str:
