@@ -159,6 +159,10 @@ class Ethereum:
 
     async def balance(self, address: str, at: BlockId) -> int:
         """What an address has after this block."""
+        return await self.ether(address, at)
+
+    async def ether(self, address: str, at: BlockId) -> int:
+        """What an address has of Ether, whichever asset this is the node of."""
         return int(await self._rpc.call("eth_getBalance", address, at_block(at.hash), result=Quantity), 16)
 
     async def nonce(self, address: str, at: BlockId) -> int:

@@ -58,6 +58,7 @@ class EthereumNet:
     node: Ethereum
     chain: EthereumChain
     addresses: EthereumAddresses
+    config: RpcConfig
 
     async def token(self, manner: int, decimals: int = 6, *, by_balance: bool = False) -> Erc20:
         """A new token's node."""
@@ -81,7 +82,7 @@ async def ethereum_net(folder: Path) -> AsyncIterator[EthereumNet]:
     """An anvil whose account has Ether."""
     async with ethereum_node(fetching.anvil(CACHE, say), folder) as private, Rpc(private.rpc) as rpc:
         node = Ethereum(EthereumConfig(chain_id=CHAIN_ID), rpc)
-        yield EthereumNet(rpc, node, await ethereum_chain(rpc), EthereumAddresses(ETHEREUM_XPUB))
+        yield EthereumNet(rpc, node, await ethereum_chain(rpc), EthereumAddresses(ETHEREUM_XPUB), private.rpc)
 
 
 def hot_keystore(folder: Path) -> Path:

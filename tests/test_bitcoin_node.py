@@ -36,7 +36,7 @@ async def test_addresses_are_those_of_the_node(tmp_path: Path) -> None:
     """The node derives the same deposit addresses from the same xpub, and spends nothing from them."""
     async with bitcoin_net(tmp_path) as net:
         await net.node.check()
-        xpub = f"wpkh({net.addresses.xpub}/0/*)"
+        xpub = f"wpkh({net.addresses.standard_xpub()}/0/*)"
         described = await net.rpc.call("getdescriptorinfo", xpub, result=dict[str, object])
         theirs = await net.rpc.call("deriveaddresses", described["descriptor"], [0, 20], result=list[str])
         assert theirs == [net.addresses.address(index) for index in range(21)]
