@@ -66,6 +66,7 @@ class Sequencer:
         quarantine: Quarantine,
         directory: Directory,
         die: Callable[[int, str], NoReturn],
+        heard: Callable[[list[Event]], None] | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -74,6 +75,7 @@ class Sequencer:
         self._quarantine = quarantine
         self._directory = directory
         self._die = die
+        self._heard = heard
         self._records: list[bytes] = []
         self._events: list[Event] = []
         self._listed = False
@@ -186,6 +188,8 @@ class Sequencer:
         check: bytes | None = None
         if records:
             self._engine.digest.update(events)
+            if self._heard is not None:
+                self._heard(events)
             if self.failure is None:
                 check = codec.encode_check(time_ns, self._engine.digest.value(), self._engine.totals())
         return Handoff(self._incarnation, first_seq, records, time_ns, check, answers)

@@ -10,6 +10,9 @@ more for what has long answers; beyond that the reader stops reading, and TCP ma
 mailbox is full the reader waits likewise, and past a deadline answers 'busy'. And a client that does not read its
 answers is cut off at a deadline.
 
+What needs the store of chain transactions is a turn of its own. A task asks, and gives up at a deadline, so that an
+answer that does not come holds up those behind it no longer than that.
+
 A logon or logout decides how what follows is understood, so the reader waits for its outcome before it decodes on.
 
 A client may want its orders cancelled when the connection ends. Matching arms the session for that before the logon is
@@ -19,6 +22,7 @@ answered, and from the moment it might be armed the end of this task, however it
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from math import ceil, inf
+from operator import length_hint
 from typing import Any, Final
 
 import structlog
@@ -30,17 +34,40 @@ from structlog.typing import FilteringBoundLogger
 from trio.abc import HalfCloseableStream
 
 from actors import logon, results, wire
+from actors.account_limits import AccountLimit, AccountLimits
+from actors.chain_addresses import NO_CHAINS, ChainAddresses
 from actors.directory import Venue
+from actors.funds import Funds
+from actors.gateway_counts import (
+    FAILED_LOGONS,
+    HALF_LINE,
+    IDLE,
+    LONG_LINE,
+    NOT_READING,
+    OF_ACCOUNT,
+    OF_CONNECTION,
+    STRANGE_HEADER,
+    GatewayCounts,
+)
 from actors.intake import Identity, Intake
 from actors.limits import TokenBucket
 from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
+from actors.proxy_protocol import looks_like_header
 from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
+from actors.traffic import Speaker, Traffic
 from actors.turns import Group, Turn, Turns
 from actors.wire import Line, Refusal, RefusedError, Reply, refusal, weight_of
 from actors.world import Clock, Entropy, Peer
-from book.codes import INVALID_JSON, REJECTED_KEY, TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS, UNAUTHORIZED
+from book.codes import (
+    INVALID_JSON,
+    INVALID_PARAMETER,
+    REJECTED_KEY,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+)
 from book.commands import ArmSession, LoseSession
 from book.definitions import Key
 from book.queries import Logon
@@ -123,8 +150,13 @@ class Session:
         clock: For the times that clients see.
         entropy: For the nonce.
         lost: Told this session's number when it is over and its orders are to be cancelled.
+        traffic: Told of what was answered.
         limits: What this client may do.
+        accounts: What accounts may do, over all their connections.
+        counts: Where it is counted what was refused, and why the connection ended.
         unsigned_logon: Whether the name of a key is enough to log on.
+        chains: What can be paid in and out.
+        funds: Who knows of deposits and withdrawals; None where nothing is paid in or out.
     """
 
     def __init__(
@@ -139,8 +171,13 @@ class Session:
         clock: Clock,
         entropy: Entropy,
         lost: Callable[[int], None],
+        traffic: Traffic,
         limits: SessionLimits,
+        accounts: AccountLimits,
+        counts: GatewayCounts,
         unsigned_logon: bool,
+        chains: ChainAddresses = NO_CHAINS,
+        funds: Funds | None = None,
     ) -> None:
         self.number = number
         self.peer = peer
@@ -150,6 +187,10 @@ class Session:
         self._replies = replies
         self._clock = clock
         self._lost = lost
+        self._chains = chains
+        self._funds = funds
+        self._questions: trio.Nursery
+        self._traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -157,7 +198,7 @@ class Session:
         self._nonce = entropy(NONCE_BYTES).hex()
         self._unsigned_logon = unsigned_logon
         self._identity: Identity | None = None
-        self._intake = Intake(venues, None)
+        self._intake = Intake(venues, None, chains=chains)
         self._logged_on = False
         self._failed_logons = 0
         self._armed = False  # or possibly so
@@ -169,13 +210,18 @@ class Session:
 
         # What it may do.
         now = trio.current_time()
+        self._counts = counts
         self._bucket = TokenBucket(limits.requests_per_second, limits.burst, now)
+        self._accounts = accounts
+        self._account: AccountLimit | None = None
         self._idle_at = now + limits.first_line_seconds
         self._half_line_at = inf
 
         # What is under way.
         self._lines = Lines()
         self._turns = Turns()
+        self._unsent = 0
+        self._writing: list[Turn] = []
         self._requests = 0
         self._reading = True
         self._stopping = False
@@ -194,11 +240,13 @@ class Session:
                 self._append(wire.Hello(wire.VERSION, self._nonce, self._connected_since))
                 try:
                     async with trio.open_nursery() as nursery:
+                        self._questions = nursery
                         nursery.start_soon(self._write)
                         await self._read()
                 finally:
                     if self._armed:
                         self._lost(self.number)
+                    self._speak_as(None)
                 if self._stopping or self._expelled:
                     await self._linger()
 
@@ -224,6 +272,12 @@ class Session:
             self._turns.weight,
         )
 
+    def held_bytes(self) -> int:
+        """What replies take that this client has not read, while it keeps us waiting with them; else 0."""
+        if not self._unsent:
+            return 0
+        return self._unsent + sum(turn.bytes for turn in self._writing) + self._turns.bytes
+
     async def _linger(self) -> None:
         """Let the last lines arrive: to close with something unread makes TCP take back what is on its way."""
         with trio.move_on_after(LINGER_SECONDS), suppress(trio.BrokenResourceError):
@@ -237,13 +291,16 @@ class Session:
         while data := await self._receive():
             lines = self._lines.feed(data)
             if lines:
+                if not self._requests and looks_like_header(lines[0]):
+                    self._expel(STRANGE_HEADER, INVALID_JSON, "who comes from here is not trusted to speak for others")
+                    break
                 self._requests += len(lines)
-                granted = self._bucket.take(len(lines), trio.current_time())
+                granted = self._grant(len(lines))
                 await self._take(iter(lines[:granted]), self._understand)
                 if granted < len(lines):
                     await self._take(iter(lines[granted:]), self._turn_away)
             if self._lines.too_long:
-                self._expel(INVALID_JSON, f"a line is longer than {wire.MAX_LINE_BYTES} bytes")
+                self._expel(LONG_LINE, INVALID_JSON, f"a line is longer than {wire.MAX_LINE_BYTES} bytes")
             if self._expelled:
                 break
             self._set_deadlines(any_line=bool(lines))
@@ -261,12 +318,13 @@ class Session:
                     return b""
             now = trio.current_time()
             if now >= self._half_line_at:
-                self._expel(INVALID_JSON, f"the line was not finished within {self._limits.line_seconds:g} s")
+                seconds = self._limits.line_seconds
+                self._expel(HALF_LINE, INVALID_JSON, f"the line was not finished within {seconds:g} s")
                 break
             if now < self._idle_at:
                 continue  # it was `stop`
             if not self._turns.weight:
-                self._expel(TOO_MANY_CONNECTIONS, "no request came for a while, and idle connections are not kept")
+                self._expel(IDLE, TOO_MANY_CONNECTIONS, "no request came for a while: idle connections are not kept")
                 break
             # It is we who are slow: a client that waits for answers need not ask more.
             self._idle_at = now + self._limits.idle_seconds
@@ -289,38 +347,56 @@ class Session:
                 # No deadline: the writer makes room, or cuts off the client who does not let it.
                 self._room = trio.Event()
                 await self._room.wait()
-            turn = Turn(min(room, TURN_WEIGHT))
+            turn = Turn(min(room, TURN_WEIGHT), self._clock.monotonic_ns())
             request = fill(turn, lines)
             if turn.slots:
                 await self._submit(turn)
-            if request is not None:
-                await self._change_speaker(request)
+            if isinstance(request, wire.StoreRequest):
+                self._ask_store(request)
+            elif request is not None:
+                await self._change_speaker(request, self._clock.monotonic_ns())
+                if self._account is not None:
+                    self._account.requests.owe(length_hint(lines))  # what is behind a logon came before it was known
             elif turn.weight < turn.limit:
                 return  # the lines ended before it was full
 
-    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ChangeOfSpeaker | None":
-        """Fill the turn, until it is full, or until a logon or logout comes, which is returned instead."""
+    def _grant(self, wanted: int) -> int:
+        """How many requests of so many may be done, by what is left to this connection and to its account."""
+        now = trio.current_time()
+        granted = self._bucket.take(wanted, now)
+        self._counts.refused_requests[OF_CONNECTION] += wanted - granted
+        if self._account is not None:
+            by_account = self._account.requests.take(granted, now)
+            self._counts.refused_requests[OF_ACCOUNT] += granted - by_account
+            granted = by_account
+        return granted
+
+    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ByItself | None":
+        """Fill the turn, until it is full, or until something comes that has to stand by itself, which is returned."""
         makers = self._intake.makers
-        slots, requests = turn.slots, turn.requests
+        slots, requests, asked = turn.slots, turn.requests, turn.asked
         for line in lines:
             request_id: int | str | UnsetType = UNSET
+            kind: type = RefusedError
             try:
                 request = read(line)
                 request_id = request.id
-                maker = makers.get(type(request))
+                kind = type(request)
+                maker = makers.get(kind)
                 if maker is not None:
                     requests.append(maker(request))
                     slots.append(request)
-                elif isinstance(request, _ChangeOfSpeaker):
+                elif isinstance(request, _ByItself):
                     return request
                 elif type(request) is wire.OrderBatch:
                     self._gather(turn, request)
                 else:
-                    slots.append(self._answerers[type(request)](request))
+                    slots.append(self._answerers[kind](request))
                 turn.weight += weight_of(request)
             except RefusedError as error:
                 slots.append(_refusal(error.request_id if request_id is UNSET else request_id, error))
                 turn.weight += _refused_weight(len(line))
+            asked.append(kind)
             if turn.weight >= turn.limit:
                 break
         return None
@@ -330,7 +406,8 @@ class Session:
         orders = read_orders(batch)
         parts = [self._part(turn, order, len(raw)) for order, raw in zip(orders, batch.params.orders, strict=True)]
         turn.slots.append(Group(batch.id, parts))
-        self._bucket.owe(len(parts) - 1)  # the line has paid for one
+        for bucket in self._buckets():
+            bucket.owe(len(parts) - 1)  # the line has paid for one
 
     def _part(
         self, turn: Turn, order: wire.OrderPlace | wire.OrderCancel | RefusedError, size: int
@@ -347,17 +424,23 @@ class Session:
 
     def _turn_away(self, turn: Turn, lines: Iterator[bytes]) -> None:
         """Fill the turn with refusals, for lines beyond the rate."""
-        wait_ms = max(1, ceil(self._bucket.seconds_until_next() * 1_000))
-        message = f"more than {self._limits.requests_per_second} requests per second; wait {wait_ms} ms"
+        wait_ms = max(1, ceil(max(bucket.seconds_until_next() for bucket in self._buckets()) * 1_000))
+        message = f"more requests per second than this connection or its account may send; wait {wait_ms} ms"
         for line in lines:
+            kind: type = RefusedError
             try:
-                request_id = read(line).id
+                request = read(line)
+                request_id, kind = request.id, type(request)
             except RefusedError as error:
                 request_id = error.request_id
+            turn.asked.append(kind)
             turn.slots.append(refusal(request_id, TOO_MANY_REQUESTS, message, retry_after=wait_ms))
             turn.weight += _refused_weight(len(line))
             if turn.weight >= turn.limit:
                 break
+
+    def _buckets(self) -> list[TokenBucket]:
+        return [self._bucket] if self._account is None else [self._bucket, self._account.requests]
 
     async def _submit(self, turn: Turn) -> None:
         """Queue the turn and hand its batch, if any, to matching. Always a checkpoint."""
@@ -375,16 +458,42 @@ class Session:
         except NotDone as fate:
             batch.fail(fate)
 
-    def _append(self, line: Line) -> None:
-        """Queue one line that needs nobody."""
-        self._turns.append_line(line)
+    def _append(self, line: Line, asked: type | None = None, began_ns: int = 0) -> None:
+        """Queue one line that needs nobody, and what it answers, if anything."""
+        self._turns.append_line(line, asked, began_ns)
         self._news.set()
 
-    def _expel(self, code: int, message: str) -> None:
-        """Read no more, say why, and close."""
+    def _expel(self, reason: str, code: int, message: str) -> None:
+        """Read no more, say why, and close; the reason is one of those that are counted."""
+        self._counts.closed_connections[reason] += 1
         log.info("a client is shown out", session=self.number, peer=str(self.peer), reason=message)
         self._append(refusal(UNSET, code, message))
         self._expelled = True
+
+    # --------------------------------------------------------------------------------------------- what needs the store
+
+    def _ask_store(self, request: wire.StoreRequest) -> None:
+        """Queue a turn for an answer of the store, and ask for it."""
+        turn = Turn(began_ns=self._clock.monotonic_ns())
+        turn.asked.append(type(request))
+        turn.weight = weight_of(request)
+        turn.awaits_store = True
+        self._turns.append(turn)
+        self._questions.start_soon(self._await_store, request, turn, self._identity)
+
+    async def _await_store(self, request: wire.StoreRequest, turn: Turn, who: Identity | None) -> None:
+        turn.slots.append(await self._store_answer(request, who))
+        turn.awaits_store = False
+        self._news.set()
+
+    async def _store_answer(self, request: wire.StoreRequest, who: Identity | None) -> Reply | Refusal:
+        if who is None or self._funds is None:
+            return refusal(request.id, INVALID_PARAMETER, "nothing is paid in or out here", reason="NO_CHAIN")
+        try:
+            answer = await self._funds.answer(request, who.account, self._ask)
+        except RefusedError as error:
+            return _refusal(request.id, error)
+        return Reply(request.id, 200, answer)
 
     # ------------------------------------------------------------------------------------------------ what needs nobody
 
@@ -406,15 +515,15 @@ class Session:
 
     # ----------------------------------------------------------------------------------------------- logging on and off
 
-    async def _change_speaker(self, request: "_ChangeOfSpeaker") -> None:
+    async def _change_speaker(self, request: "_ChangeOfSpeaker", began_ns: int) -> None:
         """Answer a logon or a logout, while everything behind it waits."""
         if isinstance(request, wire.Logon):
-            self._append(await self._logon_answer(request))
+            self._append(await self._logon_answer(request), type(request), began_ns)
         else:
-            self._append(await self._logout_answer(request))
+            self._append(await self._logout_answer(request), type(request), began_ns)
         await trio.lowlevel.checkpoint()  # what is refused out of hand has not waited for anything
         if self._failed_logons >= MAX_FAILED_LOGONS:
-            self._expel(REJECTED_KEY, "too many logons failed")
+            self._expel(FAILED_LOGONS, REJECTED_KEY, "too many logons failed")
 
     async def _logon_answer(self, request: wire.Logon) -> Reply | Refusal:
         params = request.params
@@ -425,15 +534,17 @@ class Session:
             outcome = await self._ask(Logon(params.api_key))
             if isinstance(outcome, NotDone | OutcomeUnknown):
                 return self._replies.reply(request, outcome)
-            key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None)
+            key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None, self.peer.host)
         except RefusedError as error:
             self._failed_logons += 1
+            self._counts.failed_logons += 1
             return _refusal(request.id, error)
         if params.cancel_on_disconnect:
             outcome = await self._arm(key)
             if not isinstance(outcome, Done):
                 return self._replies.reply(request, outcome)
         self._logged_on = True
+        self._counts.logons += 1
         self._speak_as(Identity(key.account, key.key, self.number, key.permissions, self._now_ms()))
         return self._status(request)
 
@@ -467,8 +578,13 @@ class Session:
         return outcome
 
     def _speak_as(self, identity: Identity | None) -> None:
+        if self._identity is not None:
+            self._accounts.leave(self._identity.account)
         self._identity = identity
-        self._intake = Intake(self._venues, identity)
+        self._account = None if identity is None else self._accounts.join(identity.account)
+        limit = self._account
+        take_order = None if limit is None or limit.orders is None else limit.take_order
+        self._intake = Intake(self._venues, identity, take_order, self._chains)
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
@@ -483,30 +599,40 @@ class Session:
                 self._news = trio.Event()
                 await self._news.wait()
                 continue
+            self._writing = turns
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
             if not await self._send(wire.encode_lines(lines)):
                 self.kill()
                 return
             self._turns.done(turns)
+            self._writing = []
             self._room.set()
+            who = self._identity
+            speaker = Speaker(self.number, None if who is None else who.account)
+            self._traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""
         reason = "it does not read its answers"
+        self._unsent = len(data)
         with trio.CancelScope(deadline=trio.current_time() + self._limits.send_seconds):
             try:
                 await self._stream.send_all(data)
             except trio.BrokenResourceError:
                 reason = "it is gone"
             else:
+                self._unsent = 0
                 return True
+        if reason != "it is gone":
+            self._counts.closed_connections[NOT_READING] += 1
         log.info("a client is cut off", session=self.number, peer=str(self.peer), reason=reason)
         return False
 
 
 _ChangeOfSpeaker = wire.Logon | wire.Logout
+_ByItself = _ChangeOfSpeaker | wire.StoreRequest
 
-_Fill = Callable[[Turn, Iterator[bytes]], _ChangeOfSpeaker | None]
+_Fill = Callable[[Turn, Iterator[bytes]], _ByItself | None]
 
 
 def _refused_weight(size: int) -> int:
@@ -515,4 +641,4 @@ def _refused_weight(size: int) -> int:
 
 
 def _refusal(request_id: int | str | UnsetType, error: RefusedError) -> Refusal:
-    return refusal(request_id, error.code, error.message, reason=error.reason)
+    return refusal(request_id, error.code, error.message, reason=error.reason, retry_after=error.retry_after)

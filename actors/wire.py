@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from actors.parameters import (
     AmendParams,
+    AssetParams,
     BatchParams,
     CancelAllAfterParams,
     CancelAllParams,
@@ -21,6 +22,7 @@ from actors.parameters import (
     CancelReplaceParams,
     CandlesParams,
     DepthParams,
+    FundsHistoryParams,
     HistoryParams,
     Id,
     LogonParams,
@@ -30,6 +32,8 @@ from actors.parameters import (
     PlaceParams,
     RecentTradesParams,
     StatusParams,
+    WithdrawIdParams,
+    WithdrawParams,
 )
 from actors.results import Result
 from book.codes import (
@@ -216,6 +220,49 @@ class Candles(_Request, frozen=True, tag="klines"):
     weight: ClassVar[int] = 64
 
 
+class DepositAddress(_Request, frozen=True, tag="deposit.address"):
+    """Where can I pay in?"""
+
+    params: AssetParams
+
+
+class DepositHistory(_Request, frozen=True, tag="deposit.history"):
+    """What was paid in?"""
+
+    params: FundsHistoryParams = FundsHistoryParams()
+    weight: ClassVar[int] = 512
+
+
+class WithdrawApply(_Request, frozen=True, tag="withdraw.apply"):
+    """Pay out."""
+
+    params: WithdrawParams
+
+
+class WithdrawCancel(_Request, frozen=True, tag="withdraw.cancel"):
+    """Do not pay out, if it is not signed yet."""
+
+    params: WithdrawIdParams
+    weight: ClassVar[int] = 64
+
+
+class WithdrawStatus(_Request, frozen=True, tag="withdraw.status"):
+    """How far is a withdrawal?"""
+
+    params: WithdrawIdParams
+    weight: ClassVar[int] = 64
+
+
+class WithdrawHistory(_Request, frozen=True, tag="withdraw.history"):
+    """What was to be paid out?"""
+
+    params: FundsHistoryParams = FundsHistoryParams()
+    weight: ClassVar[int] = 512
+
+
+# What the engine alone cannot answer.
+StoreRequest = DepositHistory | WithdrawCancel | WithdrawStatus | WithdrawHistory
+
 Request = (
     Ping
     | Time
@@ -241,6 +288,9 @@ Request = (
     | RecentTrades
     | DayTicker
     | Candles
+    | DepositAddress
+    | WithdrawApply
+    | StoreRequest
 )
 
 
@@ -341,12 +391,14 @@ class RefusedError(Exception):
         *,
         reason: str | UnsetType = UNSET,
         request_id: int | str | UnsetType = UNSET,
+        retry_after: int | UnsetType = UNSET,
     ) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
         self.reason = reason
         self.request_id = request_id
+        self.retry_after = retry_after
 
 
 def refusal(

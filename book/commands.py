@@ -328,7 +328,17 @@ class BeginEpoch(_Command, frozen=True, tag=18):
     epoch: int
 
 
-TradingCommand = PlaceOrder | CancelOrder | CancelAll | AmendOrder | CancelAllAfter | ArmSession
+TradingCommand = (
+    PlaceOrder
+    | CancelOrder
+    | CancelAll
+    | AmendOrder
+    | CancelAllAfter
+    | ArmSession
+    | AllocateAddress
+    | RequestWithdrawal
+)
+Transfer = SettleWithdrawal | ReleaseWithdrawal | AdoptWithdrawal | PauseWithdrawals | BeginEpoch
 Definition = DefineAsset | DefineMarket | DefineAccount | DefineKey
 Setting = (
     SetEngineVersion
@@ -341,4 +351,14 @@ Setting = (
     | ClearMarket
     | AdjustBalance
 )
-Command = TradingCommand | ReplaceOrder | LoseSession | LoseAllSessions | Tick | Definition | Setting | CreditDeposit
+Command = (
+    TradingCommand
+    | ReplaceOrder
+    | LoseSession
+    | LoseAllSessions
+    | Tick
+    | Definition
+    | Setting
+    | CreditDeposit
+    | Transfer
+)

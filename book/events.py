@@ -283,6 +283,12 @@ Event = (
     | AssetFrozen
     | Adjusted
     | Credited
+    | AddressAllocated
+    | WithdrawalHeld
+    | WithdrawalSettled
+    | WithdrawalReleased
+    | WithdrawalsPaused
+    | EpochBegun
 )
 
 

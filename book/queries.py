@@ -47,6 +47,13 @@ class Depth(Struct, frozen=True, gc=False):
 
 
 @final
+class WholeBook(Struct, frozen=True, gc=False):
+    """All price levels of a market. Answer: DepthView."""
+
+    symbol: str
+
+
+@final
 class Logon(Struct, frozen=True, gc=False):
     """The key of this name, as it may act now. Answer: Key, or Rejected REJECTED_KEY."""
 
@@ -177,6 +184,14 @@ class Outbox(Struct, frozen=True, gc=False):
 
 
 @final
+class AccountWithdrawals(Struct, frozen=True, gc=False):
+    """The account's newest withdrawals, whatever became of them, newest first. Answer: list[Withdrawal]."""
+
+    account: int
+    limit: int = 100
+
+
+@final
 class PendingWithdrawals(Struct, frozen=True, gc=False):
     """The account's withdrawals that are held for, oldest first. Answer: list[Withdrawal]."""
 
@@ -185,7 +200,7 @@ class PendingWithdrawals(Struct, frozen=True, gc=False):
 
 @final
 class WithdrawalStatus(Struct, frozen=True, gc=False):
-    """One withdrawal of the account, by its owner's name. Answer: WithdrawalView."""
+    """One withdrawal of the account, by its owner's name for it. Answer: WithdrawalView, or as below."""
 
     account: int
     withdraw_order_id: str
@@ -214,6 +229,15 @@ Query = (
     | RecentTrades
     | Ticker
     | Candles
+    | AddressOf
+    | AddressesSince
+    | DepositReceipt
+    | Outbox
+    | AccountWithdrawals
+    | PendingWithdrawals
+    | WithdrawalStatus
+    | WithdrawalReceipt
+    | WholeBook
 )
 
 
@@ -229,6 +253,16 @@ class DepthView(Struct, frozen=True, gc=False):
     """Price levels best first, (ticks, lots shown) each; `seq` counts the changes of this book."""
 
     symbol: str
+    seq: int
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
+
+
+class BookChange(Struct, frozen=True, gc=False):
+    """The levels that the changes `first_seq`..`seq` of a book left otherwise: (ticks, lots shown now, 0 for none)."""
+
+    symbol: str
+    first_seq: int
     seq: int
     bids: list[tuple[int, int]]
     asks: list[tuple[int, int]]
@@ -264,6 +298,8 @@ class InfoView(Struct, frozen=True, gc=False):
     accounts: int
     open_orders: int
     engine_version: int = 0
+    epoch: int = 1  # of the log, in receipts
+    withdrawals_paused: bool = False
 
 
 class Acceptable(Struct, frozen=True, gc=False):
@@ -342,6 +378,7 @@ class AccountDetailsView(Struct, frozen=True, gc=False):
     cancel_all_due_ns: int  # 0: not armed
     open_orders: int
     receivables: list[tuple[str, int]]  # what it owes the house: (asset, engine units), in the order of assets
+    user_seq: int = 0  # of the last event that its owner was told, or could have been
 
 
 class Address(Struct, frozen=True, gc=False):
@@ -392,4 +429,10 @@ Answer = (
     | list[PublicTrade]
     | TickerView
     | list[Candle]
+    | Address
+    | list[Address]
+    | DepositReceiptView
+    | OutboxView
+    | list[Withdrawal]
+    | WithdrawalView
 )

@@ -5,9 +5,10 @@ answer, does what it was asked and then does not answer, or lags behind the best
 from the `Random` that is handed in, so a seed repeats it.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -31,9 +32,13 @@ from chains.simulated_chain import (
     Tx,
     address_of,
     checksum,
+    decode,
     txid_of,
 )
-from chains.wallet import BadAddress, BitcoinPlan, Plan, Signed
+from chains.wallet import BadAddress, BitcoinPlan, EthereumPlan, Output, Plan, Signed
+
+PLAIN_GAS: Final = 21_000
+TOKEN_GAS: Final = 50_000
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -161,6 +166,11 @@ class SimulatedNode:
         self._must_be_best(at)
         return self._chain.nonce_at(address, at)
 
+    async def gas(self, sender: str, output: Output) -> int:  # noqa: ARG002 - a transfer costs what it costs
+        """The gas of a transfer: of a token it takes more."""
+        await self._answer()
+        return PLAIN_GAS if self._asset == self._chain.terms.coin else TOKEN_GAS
+
     def _must_be_best(self, at: BlockId) -> None:
         if self._chain.at(at.height) != at:
             raise NodeUnavailable(f"{self._asset}: block {at.hash} is not on the node's best chain")
@@ -249,3 +259,16 @@ class SimulatedSigner:
         txid = txid_of(raw)
         change = Payment(txid, 1, self.address, plan.change) if plan.change else None
         return Signed(txid, raw, plan.fee, tuple(coin.output for coin in plan.coins), change)
+
+
+def script_of(address: str) -> bytes:
+    """What stands for an address in an output, as long as Bitcoin's commonest."""
+    return b"\x00\x14" + hashlib.sha256(address.encode()).digest()[:20]
+
+
+def plan_of(terms: ChainTerms, raw: bytes) -> EthereumPlan:
+    """The plan that a transaction of a chain of accounts was signed for."""
+    tx = decode(raw)
+    ((address, amount),) = tx.pays
+    token = None if tx.asset == terms.coin else tx.asset
+    return EthereumPlan(0, tx.nonce, Output(address, amount), token, tx.gas, tx.max_fee, tx.max_tip)

@@ -25,6 +25,9 @@ from attrs import frozen
 
 from book.queries import Candle
 
+# What a column holds.
+Value = int | str | None
+
 MAX_AMOUNT: Final = 2**256 - 1
 # Of one answer; who wants more asks again from where it ended.
 MAX_ROWS: Final = 10_000
@@ -187,8 +190,12 @@ class NewWithdrawal:
     address: str
     amount: int
     """To be paid out."""
+    withdraw_order_id: str
+    """Its owner's name for it."""
     units: int
-    """What the engine holds for it, the customer's fee included."""
+    """The amount in the engine's units."""
+    fee_units: int
+    """What the customer pays for it, held on top."""
 
 
 @frozen(kw_only=True)
@@ -201,7 +208,9 @@ class WithdrawalRow:
     account: int
     address: str
     amount: int
+    withdraw_order_id: str
     units: int
+    fee_units: int
     state: WithdrawalState
     reason: str
     """Why it waits for operators, or was rejected, cancelled or failed; else empty."""
@@ -357,11 +366,11 @@ class ChainStore(Protocol):
         """
         ...
 
-    async def retreat(self, asset: str, height: int, now_ns: int) -> int:
+    async def retreat(self, asset: str, height: int) -> int:
         """Forget the blocks above this height, which are not on the best chain any more; how many there were.
 
-        Pending deposits in them are orphaned, outputs of the hot wallet received in them are gone, and what they spent
-        is unspent. StoreConflict while a validated deposit is in one of them: ask the engine first.
+        Outputs of the hot wallet received in them are gone, and what they spent is unspent. StoreConflict while a
+        pending or validated deposit is in one of them: ask the engine first, and orphan or fulfil it.
         """
         ...
 
@@ -387,6 +396,10 @@ class ChainStore(Protocol):
         """The deposits in this state, lowest block first."""
         ...
 
+    async def deposits_above(self, asset: str, height: int, limit: int = MAX_ROWS) -> list[DepositRow]:
+        """The deposits in blocks above this height, in whichever state, highest block first."""
+        ...
+
     async def deposits_of(self, account: int, limit: int, before_ns: int | None = None) -> list[DepositRow]:
         """An account's deposits seen before a time, newest first."""
         ...
@@ -396,11 +409,18 @@ class ChainStore(Protocol):
         ...
 
     async def fulfil_deposit(self, key: DepositKey, units: int, receipt: str, dust: int, now_ns: int) -> bool:
-        """Validated → fulfilled: the engine credited it; `dust` base units were too fine for it."""
+        """Pending | validated | orphaned | frozen → fulfilled: the engine credited it.
+
+        `dust` base units were too fine for it. StoreConflict if it is known with another receipt.
+        """
+        ...
+
+    async def unfulfil_deposit(self, key: DepositKey, receipt: str, now_ns: int) -> bool:
+        """Fulfilled → validated: an engine that was restored from a copy does not know this receipt."""
         ...
 
     async def orphan_deposit(self, key: DepositKey, block_hash: str, now_ns: int) -> bool:
-        """Pending | validated → orphaned: this block of it left the best chain, and the engine did not credit it."""
+        """Pending | validated | fulfilled → orphaned: this block of it left the best chain, uncredited."""
         ...
 
     async def freeze_deposit(self, key: DepositKey, reason: str, now_ns: int) -> bool:
@@ -427,6 +447,10 @@ class ChainStore(Protocol):
 
     async def withdrawals_of(self, account: int, limit: int, before_ns: int | None = None) -> list[WithdrawalRow]:
         """An account's withdrawals requested before a time, newest first."""
+        ...
+
+    async def completed_withdrawals(self, chain: str, limit: int) -> list[WithdrawalRow]:
+        """The completed ones, the one that was requested last first."""
         ...
 
     async def unsettled_withdrawals(self, chain: str, limit: int = MAX_ROWS) -> list[WithdrawalRow]:
@@ -464,12 +488,16 @@ class ChainStore(Protocol):
     async def sign_withdrawal(self, tx: WithdrawalTx) -> bool:
         """Approved → signed, with the signed bytes and what they spend, before the bytes go anywhere.
 
+        Where it returns False one is signed already, or none will be: only what `withdrawal_txs` says may go anywhere.
         StoreConflict if an input or the nonce is taken.
         """
         ...
 
     async def replace_withdrawal_tx(self, tx: WithdrawalTx) -> bool:
-        """Signed | broadcast → signed: another variant, which shares the nonce or an input with the ones before."""
+        """Signed | broadcast → signed: another variant, which shares the nonce or an input with all before.
+
+        Where it returns False, only what `withdrawal_txs` says may go anywhere.
+        """
         ...
 
     async def broadcast_withdrawal(self, withdrawal_id: str, now_ns: int) -> bool:
@@ -478,10 +506,6 @@ class ChainStore(Protocol):
 
     async def confirm_withdrawal(self, withdrawal_id: str, txid: str, block: BlockId, now_ns: int) -> bool:
         """Signed | broadcast → confirmed: this variant of it is at depth."""
-        ...
-
-    async def unconfirm_withdrawal(self, withdrawal_id: str, block_hash: str, now_ns: int) -> bool:
-        """Confirmed → broadcast: this block of it left the best chain before the engine settled."""
         ...
 
     async def complete_withdrawal(self, withdrawal_id: str, receipt: str, now_ns: int) -> bool:
@@ -610,13 +634,11 @@ class TxStore(ChainStore, ArchiveStore, Protocol):
         """Make sure that the store answers and has this program's schema, which is brought up to date if need be."""
         ...
 
-    async def dump(
-        self, table: str, after: Sequence[int | str] | None, limit: int
-    ) -> list[list[int | str | bytes | None]]:
-        """Rows of one of `TABLES` in the order of their keys, after this key: for the cold backup."""
+    async def dump(self, table: str, after: Sequence[Value] | None, limit: int) -> list[tuple[Value, ...]]:
+        """Rows of one of `schema.TABLES` in the order of their keys, after this key: for the cold backup."""
         ...
 
-    async def restore(self, table: str, rows: Sequence[Sequence[int | str | bytes | None]]) -> None:
+    async def restore(self, table: str, rows: Sequence[Sequence[Value]]) -> None:
         """Put dumped rows back. StoreConflict if one of them is there already with anything else in it."""
         ...
 

@@ -8,11 +8,14 @@ import trio
 from trio.abc import HalfCloseableStream, Stream
 from trio.testing import memory_stream_pair
 
+from actors.account_limits import AccountLimits, AccountLimitsConfig
 from actors.directory import Directory
+from actors.gateway_counts import GatewayCounts
 from actors.mailbox import Mailbox
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
 from actors.session import Session, SessionLimits
+from actors.traffic import Traffic
 from actors.world import Peer
 from book import queries
 from book.commands import Command, CreditDeposit, DefineAccount, DefineAsset, DefineKey, DefineMarket
@@ -169,9 +172,11 @@ def session(
     stream: HalfCloseableStream,
     limits: SessionLimits | None = None,
     *,
+    accounts: AccountLimits | None = None,
     unsigned_logon: bool = True,
 ) -> Session:
     """A session on this stream, with a known nonce and on virtual time."""
+    counts = GatewayCounts()
     return Session(
         7,
         Peer("192.0.2.1", 4711),
@@ -182,7 +187,10 @@ def session(
         clock=VirtualClock(),
         entropy=lambda count: bytes.fromhex(NONCE)[:count],
         lost=exchange.lost.append,
+        traffic=Traffic(),
         limits=limits or SessionLimits(),
+        accounts=accounts or AccountLimits(AccountLimitsConfig(), trio.current_time, counts),
+        counts=counts,
         unsigned_logon=unsigned_logon,
     )
 
@@ -195,6 +203,7 @@ async def connected(
     serve: bool = True,
     logged_on: str | None = None,
     greeted: bool = True,
+    accounts: AccountLimits | None = None,
     wrap: Callable[[HalfCloseableStream], HalfCloseableStream] = lambda stream: stream,
 ) -> AsyncIterator[tuple[Client, Session]]:
     """A client connected to a session; leaving the block closes the client and waits for the session to end.
@@ -205,6 +214,7 @@ async def connected(
         serve: Whether the exchange answers by itself.
         logged_on: As whom; needs `serve`.
         greeted: Whether `hello` has been read.
+        accounts: What accounts may do.
         wrap: Puts something between the session and its stream.
     """
     ours, theirs = memory_stream_pair()
@@ -213,7 +223,7 @@ async def connected(
         if serve:
             nursery.start_soon(exchange.serve)
         async with trio.open_nursery() as sessions:
-            running = session(exchange, wrap(theirs), limits)
+            running = session(exchange, wrap(theirs), limits, accounts=accounts)
             sessions.start_soon(running.run)
             if greeted:
                 await client.receive()
