@@ -14,7 +14,7 @@ import trio
 from persistence.migrating import BOOKKEEPING, DONE, migrations, to_do
 from persistence.sql_store import SqlStore
 from persistence.statements import Insert, Result, Statement, Transaction
-from persistence.txstore import StoreRefused, StoreUnavailable
+from persistence.txstore import StoreConflict, StoreError, StoreRefused, StoreUnavailable
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -24,6 +24,7 @@ BUSY_SECONDS: Final = 5.0
 IN_MEMORY: Final = ":memory:"
 
 _KEY_TAKEN: Final = {"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"}
+_NO_PARENT: Final = "SQLITE_CONSTRAINT_FOREIGNKEY"
 _NOT_OURS: Final = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 _log = structlog.get_logger("store")
@@ -56,6 +57,11 @@ class SqliteDatabase:
         """Carry it out, behind those that were asked for before."""
         async with self._turn:
             return await self._blocking(self._carry_out, transaction)
+
+    def share(self, connections: int) -> "SqliteDatabase":
+        """Itself: there is one connection, used in turn."""
+        del connections
+        return self
 
     async def check(self) -> None:
         """Open the file, if it is not open, and bring its schema up to date."""
@@ -170,9 +176,11 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _trouble(path: str, error: sqlite3.Error) -> StoreRefused | StoreUnavailable:
+def _trouble(path: str, error: sqlite3.Error) -> StoreError:
     """What SQLite says, in the words of the store."""
     name = getattr(error, "sqlite_errorname", "")
+    if name == _NO_PARENT:
+        return StoreConflict(f"the store {path} lacks what the row refers to, or has what refers to it")
     if name in _NOT_OURS:
         return StoreRefused(f"the store {path} is not an SQLite database, or is damaged: {error}")
     return StoreUnavailable(f"the store {path} did not do it: {error}{f' ({name})' if name else ''}")

@@ -70,6 +70,10 @@ class Database(Protocol):
         """Carry it out and commit; `snapshot`: all it reads is as of one moment, and it changes nothing."""
         ...
 
+    def share(self, connections: int) -> "Database":
+        """The database, for an actor that may use so many connections at once; not to be closed by it."""
+        ...
+
     async def check(self) -> None:
         """Make sure that the database answers and has this program's schema."""
         ...
