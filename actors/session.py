@@ -550,15 +550,15 @@ class Session:
 
     async def _write(self) -> None:
         while self._reading or self._turns:
-            events = self._outbox.take(WRITE_BYTES)
             turns = self._turns.take(WRITE_WEIGHT)
-            if not turns and not events:
+            if not turns and not self._outbox:
                 # No deadline: each batch is settled exactly once, and the reader ends by deadlines of its own.
                 self._news = trio.Event()
                 await self._news.wait()
                 continue
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
-            if not await self._send(events + wire.encode_lines(lines)):
+            # Behind the replies: so who acts is answered first, and who subscribes gets no event before the reply.
+            if not await self._send(wire.encode_lines(lines) + self._outbox.take(WRITE_BYTES)):
                 self.kill()
                 return
             self._turns.done(turns)
