@@ -29,6 +29,8 @@ class AssetConfig:
     poll_seconds: float = field(default=5.0, validator=[ge(0.1), le(3600)])
     hot_address: str = ""
     """On a chain of outputs, the hot wallet's: its outputs are kept."""
+    accounted_height: int = -1
+    """What the hot wallet spent up to this block is accounted for, whatever the store says: it may have been lost."""
 
     @property
     def keep_blocks(self) -> int:

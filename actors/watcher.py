@@ -225,7 +225,8 @@ class Watcher:
         # Only now: whoever paid in this block has been told the address before.
         owners = await self._owners.known()
         spent = [Spent(_stored(spend.output), spend.txid) for spend in block.spends if spend.output in self._coins]
-        foreign = [spend.txid for spend in spent if not await self._is_ours(spend.txid)]
+        looked_at = block.id.height <= config.accounted_height
+        foreign = [spend.txid for spend in spent if not looked_at and not await self._is_ours(spend.txid)]
         if foreign:
             await self._freeze(
                 f"the hot wallet was spent by {foreign[0]} in block {block.id.height}, which is not ours"

@@ -43,7 +43,10 @@ from persistence.txstore import ChainStore, NewWithdrawal, Outpoint, WithdrawalR
 STEP_SECONDS: Final = 60.0
 # So many of each state are looked at in one round.
 ROWS_PER_ROUND: Final = 200
+# Of the newest that were completed, so many are compared with the engine at the start.
+COMPARED: Final = 1_000
 ON_THEIR_WAY: Final = ("requested", "awaiting_operator", "approved", "signed", "broadcast", "confirmed")
+OFF: Final = frozenset({"rejected", "cancelled", "failed"})
 MAX_REASON: Final = 200
 
 _log = structlog.get_logger("withdrawals")
@@ -148,11 +151,16 @@ class Withdrawals:
         with trio.fail_after(STEP_SECONDS):
             await self._nodes[self._config.coin].check()
         with trio.fail_after(STEP_SECONDS):
-            await self._notice_lost_store()
+            await self._compare_outbox()
         for state in ON_THEIR_WAY:
             for row in await self._rows(state):
                 with trio.fail_after(STEP_SECONDS):
                     await self._adopt(row)
+        with trio.fail_after(STEP_SECONDS):
+            newest = await self._store.completed_withdrawals(self._config.chain, COMPARED)
+        for row in newest:
+            with trio.fail_after(STEP_SECONDS):
+                await self._settle_again(row)
 
     async def round(self) -> None:
         """Look at everything once."""
@@ -231,13 +239,23 @@ class Withdrawals:
 
     # With the engine
 
-    async def _notice_lost_store(self) -> None:
-        """Freeze the chain where the store is new and the engine holds for withdrawals: some may be paid already."""
-        outbox = await self._line.outbox(self._config.chain, 0)
-        if outbox.pending and not await self._store.scanned_blocks(self._config.coin, 1):
-            known = [await self._store.withdrawal(view.withdrawal.withdrawal_id) for view in outbox.pending]
-            if not any(known):
-                await self._freeze("the engine holds for withdrawals that the store has lost: look which were paid")
+    async def _compare_outbox(self) -> None:
+        """Compare what the engine holds for with the store.
+
+        Where the store is new, some may be paid already: the chain is frozen. Where the engine is an older copy, some
+        are off, and it is told so once more.
+        """
+        rows: list[WithdrawalRow | None] = []
+        seq = 0
+        while pending := (await self._line.outbox(self._config.chain, seq)).pending:
+            rows += [await self._store.withdrawal(view.withdrawal.withdrawal_id) for view in pending]
+            seq = pending[-1].withdrawal.seq
+        if rows and not any(rows) and not await self._store.scanned_blocks(self._config.coin, 1):
+            await self._freeze("the engine holds for withdrawals that the store has lost: look which were paid")
+        for row in rows:
+            if row is not None and row.state in OFF and row.receipt:
+                _log.warning("the engine has lost that a withdrawal is off: it is released again", withdrawal=row.id)
+                await self._line.tell(ReleaseWithdrawal(row.id, _plain(row.reason or row.state)))
 
     async def _take_from_outbox(self) -> str | None:
         """Store what is new; why nothing is to be signed, if so."""
@@ -279,6 +297,16 @@ class Withdrawals:
         answer = await self._line.tell(adopt)
         if await self._line.withdrawal(row.id) is None:
             await self._freeze(f"the engine does not hold for the withdrawal {row.id}, which may be paid: {answer!r}")
+
+    async def _settle_again(self, row: WithdrawalRow) -> None:
+        """Have the engine know that one is paid, where an older copy of it does not."""
+        view = await self._line.withdrawal(row.id)
+        if view is None:
+            await self._adopt(row)
+            view = await self._line.withdrawal(row.id)
+        if view is not None and view.withdrawal.state == HELD:
+            _log.warning("the engine has lost that a withdrawal was paid: it is settled again", withdrawal=row.id)
+            await self._line.tell(SettleWithdrawal(row.id, row.txid))
 
     async def _tell_engine(self) -> None:
         """Settle and release what the store has decided."""
