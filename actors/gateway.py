@@ -21,7 +21,7 @@ from actors.account_limits import AccountLimits, AccountLimitsConfig
 from actors.arriving import Arrival, Arrivals
 from actors.chain_addresses import ChainAddresses
 from actors.directory import Directory
-from actors.funds import Funds
+from actors.funds import Funds, FundsConfig
 from actors.gateway_counts import DRAINING, OPERATOR, REPLY_MEMORY, GatewayCounts
 from actors.limits import Connections
 from actors.lost_sessions import LostSessions
@@ -31,6 +31,7 @@ from actors.replies import Replies
 from actors.reply_memory import whom_to_cut
 from actors.requests import Batch
 from actors.session import Session, SessionLimits, SessionStatistics
+from actors.streams import Streams
 from actors.tls import Tls
 from actors.traffic import Traffic
 from actors.world import Clock, Entropy, Network, Peer
@@ -99,6 +100,7 @@ class GatewayConfig:
     """For replies that clients do not take, over all connections."""
     session: SessionLimits = field(factory=SessionLimits)
     account: AccountLimitsConfig = field(factory=AccountLimitsConfig)
+    funds: FundsConfig = field(factory=FundsConfig)
 
 
 class Sessions:
@@ -175,6 +177,7 @@ class Gateway:
         entropy: For nonces.
         directory: What is defined, for names and decimals.
         sessions: The register to keep.
+        streams: Where sessions follow channels.
         accounts: What accounts may do, over all their connections.
         tls: The certificate; None where connections are not encrypted.
         serving: Told the address clients can connect to, at every start.
@@ -192,6 +195,7 @@ class Gateway:
         entropy: Entropy,
         directory: Directory,
         sessions: Sessions,
+        streams: Streams,
         accounts: AccountLimits,
         tls: Tls | None,
         serving: Callable[[Peer], None],
@@ -208,6 +212,7 @@ class Gateway:
         self._funds = funds
         self._replies = Replies(directory, books)
         self._sessions = sessions
+        self._streams = streams
         self._counts = sessions.counts
         self._accounts = accounts
         self._serving = serving
@@ -318,6 +323,7 @@ class Gateway:
             matching=self._matching,
             venues=self._directory.venues,
             replies=self._replies,
+            streams=self._streams,
             clock=self._clock,
             entropy=self._entropy,
             lost=self._lost.add,

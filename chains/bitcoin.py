@@ -65,8 +65,10 @@ class BitcoinConfig:
 
 def satoshi(amount: Decimal) -> int:
     """Bitcoin as bitcoind writes them, in satoshi. Raises NodeUnavailable for what is no amount of money."""
-    scaled = amount.scaleb(8) if amount.is_finite() else amount
-    if not scaled.is_finite() or scaled != scaled.to_integral_value() or not 0 <= scaled <= MAX_MONEY:
+    # Bounds first: an exponent without them overflows the arithmetic.
+    is_possible = amount.is_finite() and 0 <= amount <= MAX_MONEY // COIN
+    scaled = amount.scaleb(8) if is_possible else amount
+    if not is_possible or scaled != scaled.to_integral_value():
         raise NodeUnavailable(f"the node gives {amount} as an amount of bitcoin")
     return int(scaled)
 

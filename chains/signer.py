@@ -180,11 +180,15 @@ def _check_rest(transaction: Tx, plan: BitcoinPlan, own_script: bytes) -> None:
 
 def check_ethereum(plan: EthereumPlan, raw: bytes, address: str) -> Signed:
     """The transaction's facts. Raises ValueError naming the first that is not as planned."""
-    found = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    try:
+        found = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+        sender = Account.recover_transaction(raw)
+    except Exception as error:  # the library's decoders raise anything
+        raise BadTransaction("it is no transaction") from error
     for name, planned in ethereum_fields(plan).items():
         if _plain(found[name]) != _plain(planned):
             raise BadTransaction(f"its {name} is not the planned one")
-    if Account.recover_transaction(raw) != address:
+    if sender != address:
         raise BadTransaction("it is signed with another key")
     return Signed("0x" + keccak(raw).hex(), raw, plan.gas * plan.max_fee, nonce=plan.nonce)
 
