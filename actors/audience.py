@@ -81,8 +81,7 @@ class Committed(Struct, frozen=True):
     time_ns: int
     events: list[Event]
     books: list[BookChange]
-    accounts: list[AccountNews]
-    refused: list[Refused]
+    accounts: list[AccountNews | Refused]  # in order
 
 
 class Told(Protocol):
