@@ -4,6 +4,7 @@
     ├─ engine               rest_for_one
     │  ├─ reqlog-writer     owns the request log's files; group commit
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
+    │  ├─ publisher         market data and user streams, of what is durable
     │  └─ snapshotter       has snapshots taken by another process, and prunes
     ├─ chains               one_for_one; only where there are chains
     │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
@@ -35,20 +36,24 @@ from actors import chain_parts
 from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.audience import Audience
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.chain_parts import Chains, ChainStates
 from actors.demo_commands import DemoCommands
 from actors.directory import Directory
+from actors.feed import Feed
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
 from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
+from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
+from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
@@ -69,6 +74,7 @@ class Config:
     writer: WriterConfig = Factory(WriterConfig)
     matching: MatchingConfig = Factory(MatchingConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
+    streams: StreamLimits = Factory(StreamLimits)
     gateway: GatewayConfig
     admin: AdminConfig
     metrics: MetricsConfig = Factory(MetricsConfig)
@@ -114,6 +120,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
+REQLOG_WRITER, MATCHING, PUBLISHER, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
 REQLOG_WRITER, MATCHING, SNAPSHOTTER, CHAINS, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
 
 
@@ -124,6 +131,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
     snapshots: Mailbox[SnapshotCall] = Mailbox("snapshotter", 32, rank=SNAPSHOTTER)
     directory, log_state, snapshot_state, sessions = Directory(), LogState(), SnapshotState(), Sessions()
+    audience, feed = Audience(), Feed()
+    streams = Streams(config.streams, directory, audience, now=trio.current_time, wake=feed.wake)
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
     accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
@@ -137,6 +146,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         clock=world.clock,
         entropy=world.entropy,
         state=log_state,
+        feed=feed,
         progress=world.progress,
     )
     matcher = Matching(
@@ -149,10 +159,12 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         blocking=world.blocking,
         die=world.die,
         directory=directory,
+        audience=audience,
         log_state=log_state,
         progress=world.progress,
         heard=accounts.heard if config.gateway.account.orders_per_trade else None,
     )
+    publisher = Publisher(streams, feed, matching.sender(PUBLISHER), world.clock)
     snapshotter = Snapshotter(
         config.snapshots,
         snapshots,
@@ -177,6 +189,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         state=backup_state,
         log_state=log_state,
     )
+    tls = _tls(config.gateway, world)
     collector = ExchangeCollector(
         version=VERSION,
         tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
@@ -186,6 +199,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         snapshot_state=snapshot_state,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
+        counts=sessions.counts,
+        tls=tls,
         chain_states=chain_states,
     )
     commands = AdminCommands(
@@ -203,7 +218,6 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         version=VERSION,
         test_money=config.admin.test_money,
     )
-    tls = _tls(config.gateway, world)
     gateway = Gateway(
         config.gateway,
         matching.sender(GATEWAY),
@@ -212,6 +226,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         entropy=world.entropy,
         directory=directory,
         sessions=sessions,
+        streams=streams,
         accounts=accounts,
         tls=tls,
         serving=addresses.client_is,
@@ -227,6 +242,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             # A disk may stall for seconds, and a sync that has begun cannot be cancelled.
             Child("reqlog-writer", writer.run, start_timeout_seconds=None, stop_timeout_seconds=60),
             Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
+            Child("publisher", publisher.run, limit=NEVER_ESCALATES),
             Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )

@@ -31,6 +31,7 @@ from actors.replies import Replies
 from actors.reply_memory import whom_to_cut
 from actors.requests import Batch
 from actors.session import Session, SessionLimits, SessionStatistics
+from actors.streams import Streams
 from actors.tls import Tls
 from actors.traffic import Traffic
 from actors.world import Clock, Entropy, Network, Peer
@@ -175,6 +176,7 @@ class Gateway:
         entropy: For nonces.
         directory: What is defined, for names and decimals.
         sessions: The register to keep.
+        streams: Where sessions follow channels.
         accounts: What accounts may do, over all their connections.
         tls: The certificate; None where connections are not encrypted.
         serving: Told the address clients can connect to, at every start.
@@ -192,6 +194,7 @@ class Gateway:
         entropy: Entropy,
         directory: Directory,
         sessions: Sessions,
+        streams: Streams,
         accounts: AccountLimits,
         tls: Tls | None,
         serving: Callable[[Peer], None],
@@ -208,6 +211,7 @@ class Gateway:
         self._funds = funds
         self._replies = Replies(directory, books)
         self._sessions = sessions
+        self._streams = streams
         self._counts = sessions.counts
         self._accounts = accounts
         self._serving = serving
@@ -318,6 +322,7 @@ class Gateway:
             matching=self._matching,
             venues=self._directory.venues,
             replies=self._replies,
+            streams=self._streams,
             clock=self._clock,
             entropy=self._entropy,
             lost=self._lost.add,

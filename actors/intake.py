@@ -78,7 +78,7 @@ _ORDER_TYPES: Final = _by_name(ORDER_TYPES)
 _TIMES_IN_FORCE: Final = _by_name(TIMES_IN_FORCE, GTC)
 _SELF_TRADE_MODES: Final = _by_name(SELF_TRADE_MODES, MARKET_DEFAULT)
 
-_NEEDED_PERMISSION: Final[dict[type, int]] = {
+NEEDED_PERMISSION: Final[dict[type, int]] = {
     wire.OrderPlace: TRADE,
     wire.OrderCancel: TRADE,
     wire.OrderAmend: TRADE,
@@ -158,7 +158,7 @@ class Intake:
             wire.WithdrawApply: self._withdraw,
         }
         # What this client may not do is decided once, so that what it may do costs no look.
-        for kind, permission in _NEEDED_PERMISSION.items():
+        for kind, permission in NEEDED_PERMISSION.items():
             if identity is None:
                 self.makers[kind] = _refuse_stranger
             elif not identity.permissions & permission:

@@ -21,10 +21,13 @@ from actors.accepting import serve_some
 from actors.backup import BackupState
 from actors.chain_parts import ChainStates
 from actors.chain_state import WatcherView, WithdrawalsView
+from actors.gateway_counts import GatewayCounts
+from actors.gateway_metrics import gateway_metrics
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.snapshotter import SnapshotState
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
+from actors.tls import Tls
 from actors.withdrawals import ON_THEIR_WAY
 from actors.world import Network, Peer
 from book.engine import ENGINE_VERSION
@@ -60,6 +63,8 @@ class ExchangeCollector(Collector):
         snapshot_state: SnapshotState,
         wall_ns: Callable[[], int],
         backup_state: BackupState,
+        counts: GatewayCounts,
+        tls: Tls | None,
         chain_states: ChainStates,
     ) -> None:
         self._version = version
@@ -70,6 +75,8 @@ class ExchangeCollector(Collector):
         self._snapshot_state = snapshot_state
         self._wall_ns = wall_ns
         self._backup_state = backup_state
+        self._counts = counts
+        self._tls = tls
         self._chain_states = chain_states
 
     def collect(self) -> Iterator[Metric]:
@@ -79,6 +86,7 @@ class ExchangeCollector(Collector):
         yield from _actor_metrics(self._tree().flat())
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
         yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))
+        yield from gateway_metrics(self._counts, self._tls)
         yield from _log_metrics(self._log_state)
         yield from _snapshot_metrics(self._snapshot_state, self._wall_ns())
         yield from _backup_metrics(self._backup_state)

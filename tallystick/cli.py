@@ -17,6 +17,7 @@ from persistence.storage import Disk
 from tallystick import running, terminal
 from tallystick.admin import admin
 from tallystick.backup import backup
+from tallystick.client_command import client
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.log import log
@@ -37,6 +38,7 @@ app.add_typer(backup, name="backup")
 app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
+app.command()(client)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
 app.command(hidden=True)(take_snapshot)

@@ -25,6 +25,7 @@ from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
 from actors.snapshotter import SnapshotConfig
+from actors.streams import StreamLimits
 from actors.tls import BadCertificate, load_certificate
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
 from book.definitions import Account, Asset
@@ -79,6 +80,7 @@ class File:
     gateway: GatewayConfig = Factory(GatewayConfig)
     writer: WriterConfig = Factory(WriterConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
+    streams: StreamLimits = Factory(StreamLimits)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     chains: ChainsSection = Factory(ChainsSection)
@@ -123,6 +125,7 @@ def load(path: Path) -> Settings:
             snapshots=file.snapshots,
             matching=MatchingConfig(definitions),
             gateway=file.gateway,
+            streams=file.streams,
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,

@@ -36,6 +36,7 @@ class House:
         self, config: GatewayConfig = CONFIG, network: Network | None = None, *, tls: Tls | None = None
     ) -> None:
         self.exchange = Exchange()
+        self.tls = tls
         self.memory = MemoryNetwork()
         self.sessions = Sessions()
         self.addresses: list[Peer] = []
@@ -47,6 +48,7 @@ class House:
             entropy=bytes,
             directory=self.exchange.directory,
             sessions=self.sessions,
+            streams=self.exchange.streams,
             accounts=AccountLimits(config.account, trio.current_time, self.sessions.counts),
             tls=tls,
             serving=self.addresses.append,
