@@ -12,17 +12,17 @@ from pathlib import Path
 from random import Random
 from typing import Final, TypeVar
 
-from attrs import Factory, field, frozen
+from attrs import Factory, asdict, field, frozen
 from attrs.validators import ge, in_, le
 
-from actors.automatic_limit import AutomaticLimit
 from actors.chain_parts import Chain, Chains, Helper
 from actors.chain_state import AssetConfig
 from actors.hot_wallet import AccountsWallet, HotWallet, OutputsWallet
-from actors.listings import WordsError, units
+from actors.listings import units
 from actors.signer_keeper import SignerKeeper
-from actors.withdrawals import WithdrawalsConfig
-from actors.world import Blocking
+from actors.withdrawal_policy import WithdrawalPolicy
+from actors.withdrawals import Policy, WithdrawalsConfig
+from actors.world import Blocking, Clock
 from book.definitions import Asset
 from chains import bitcoin_address
 from chains.address_books import BitcoinAddresses, EthereumAddresses
@@ -31,13 +31,16 @@ from chains.bitcoin_coins import BitcoinFees
 from chains.erc20 import Erc20, Erc20Config
 from chains.ethereum import Ethereum, EthereumConfig
 from chains.ethereum_fees import EthereumFees
+from chains.node import BlockId
+from chains.policy import DAY_SECONDS, Limits
 from chains.rpc import Rpc, RpcConfig
 from chains.scanner import Depth
 from chains.signer import hot_address, plan_of
 from chains.signing import BITCOIN, ETHEREUM, SignerConfig
 from chains.sweeping import read_key
-from chains.wallet import AddressBook, BadKey
-from persistence.mysql import BadUrl, Limits, MysqlDatabase, Patience, server_of
+from chains.wallet import AddressBook, BadAddress, BadKey
+from persistence.mysql import BadUrl, MysqlDatabase, Patience, server_of
+from persistence.mysql import Limits as StoreLimits
 from persistence.sql_store import SqlStore
 from persistence.sqlite import sqlite_store
 from persistence.txstore import ChainStore
@@ -80,6 +83,19 @@ class WalletSection:
 
 
 @frozen(kw_only=True)
+class LimitsSection:
+    """`[bitcoin.limits]` and so on: what withdrawals may take, as decimals of the asset; "" is no limit."""
+
+    automatic: str = "0"
+    per_transaction: str = ""
+    per_hour: str = ""
+    per_account_day: str = ""
+    new_address_seconds: int = DAY_SECONDS
+    hot_low: str = "0"
+    hot_high: str = ""
+
+
+@frozen(kw_only=True)
 class Followed:
     """What is the same for every asset on a chain."""
 
@@ -87,7 +103,7 @@ class Followed:
     depth: int = field(validator=[ge(0), le(10_000)])
     birthday: int = field(default=0, validator=ge(0))
     accounted_height: int = field(default=-1, validator=ge(-1))
-    automatic_limit: str = "0"
+    limits: LimitsSection = Factory(LimitsSection)
     poll_seconds: float = field(default=5.0, validator=[ge(0.1), le(3600)])
 
 
@@ -101,6 +117,7 @@ class BitcoinSection(Followed):
     wallet: WalletSection
     fees: BitcoinFees = Factory(BitcoinFees)
     bump_seconds: float = field(default=3600.0, validator=[ge(1), le(604_800)])
+    cold_addresses: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -122,6 +139,7 @@ class EthereumSection(Followed):
     wallet: WalletSection
     fees: EthereumFees = Factory(EthereumFees)
     bump_seconds: float = field(default=600.0, validator=[ge(1), le(604_800)])
+    cold_addresses: tuple[str, ...] = ()
     tokens: tuple[TokenSection, ...] = ()
 
 
@@ -165,7 +183,7 @@ def open_chains(
 def _store(section: StoreSection, blocking: Blocking, random: Random) -> SqlStore:
     if section.url.startswith(SQLITE):
         return sqlite_store(section.url.removeprefix(SQLITE).removeprefix("//"), blocking)
-    limits = Limits(connections=section.connections)
+    limits = StoreLimits(connections=section.connections)
     password = _secret(section.password_file)
     try:
         server = server_of(section.url, password=password, ca_file=section.ca_file, limits=limits)
@@ -210,6 +228,18 @@ class _Build:
                 script_of=lambda address: bitcoin_address.script_of(network, address),
             )
 
+        limits = {section.asset: self._limits(section)}
+
+        def policy(store: ChainStore, clock: Clock) -> Policy:
+            return WithdrawalPolicy(
+                limits=limits,
+                assets={section.asset: asset},
+                nodes={section.asset: HotCoins(node, store, asset)},
+                hot_address=signer.address,
+                store=store,
+                clock=clock,
+            )
+
         return Chain(
             name=BITCOIN,
             assets={section.asset: asset},
@@ -217,7 +247,8 @@ class _Build:
             book=book,
             signer=signer,
             wallet=wallet,
-            policy=AutomaticLimit({section.asset: self._units(section)}),
+            policy=policy,
+            cold_addresses=_addresses(book, section.cold_addresses),
             withdrawals=WithdrawalsConfig(
                 chain=BITCOIN,
                 assets={section.asset: asset},
@@ -259,6 +290,13 @@ class _Build:
                 first_nonce=section.wallet.first_nonce,
             )
 
+        limits = {each.asset: self._limits(each) for each in (section, *section.tokens)}
+
+        def policy(store: ChainStore, clock: Clock) -> Policy:
+            return WithdrawalPolicy(
+                limits=limits, assets=assets, nodes=nodes, hot_address=signer.address, store=store, clock=clock
+            )
+
         return Chain(
             name=ETHEREUM,
             assets=assets,
@@ -266,7 +304,8 @@ class _Build:
             book=book,
             signer=signer,
             wallet=wallet,
-            policy=AutomaticLimit({each.asset: self._units(each) for each in (section, *section.tokens)}),
+            policy=policy,
+            cold_addresses=_addresses(book, section.cold_addresses),
             withdrawals=WithdrawalsConfig(
                 chain=ETHEREUM,
                 assets=assets,
@@ -300,11 +339,40 @@ class _Build:
             accounted_height=section.accounted_height,
         )
 
-    def _units(self, section: Followed) -> int:
+    def _limits(self, section: Followed) -> Limits:
+        words = asdict(section.limits)
+        scale = self.assets[section.asset].scale
         try:
-            return units(section.automatic_limit, self.assets[section.asset].scale, "automatic_limit")
-        except WordsError as error:
-            raise ConfigError(f"{section.asset}: {error}") from error
+            given = {
+                name: units(word, scale, name) if isinstance(word, str) else word
+                for name, word in words.items()
+                if word
+            }
+            return Limits(**given)
+        except ValueError as error:
+            raise ConfigError(f"{section.asset}: limits: {error.args[0]}") from error
+
+
+class HotCoins(Bitcoin):
+    """Bitcoin's node, but for what the hot wallet has: the store knows that, and the node would search for minutes."""
+
+    def __init__(self, node: Bitcoin, store: ChainStore, asset: AssetConfig) -> None:
+        super().__init__(node.config, node.rpc)
+        self._store = store
+        self._asset = asset
+
+    async def balance(self, address: str, at: BlockId) -> int:
+        """What the store has of the hot wallet's outputs; the node's answer for others."""
+        if address != self._asset.hot_address:
+            return await super().balance(address, at)
+        return sum(coin.amount for coin in await self._store.utxos(self._asset.asset))
+
+
+def _addresses(book: AddressBook, texts: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(book.normal(text) for text in texts)
+    except BadAddress as error:
+        raise ConfigError(f"cold_addresses: {error}") from error
 
 
 def _wallet(section: WalletSection) -> dict[str, str]:
