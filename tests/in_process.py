@@ -95,14 +95,15 @@ class Running:
         """Where clients connect."""
         return self._addresses.client
 
-    def _keep(self, stream: trio.SocketStream) -> trio.SocketStream:
+    def keep(self, stream: trio.SocketStream) -> trio.SocketStream:
+        """Hang it up with the others."""
         self._streams.append(stream)
         return stream
 
     async def client(self, name: str | None = "alice", **more: Any) -> Connection:
         """A connection, logged on, with more parameters of the logon."""
         peer = self._addresses.client
-        connection = Connection(self._keep(await trio.open_tcp_stream(peer.host, peer.port)))
+        connection = Connection(self.keep(await trio.open_tcp_stream(peer.host, peer.port)))
         assert (await connection.receive())["event"] == "hello"
         if name is not None:
             assert (await connection.ask("session.logon", apiKey=name, **more))["status"] == 200
@@ -110,12 +111,12 @@ class Running:
 
     async def operator(self) -> Connection:
         """A connection to the admin socket."""
-        return Connection(self._keep(await trio.open_unix_socket(self._folder / "admin.sock")))
+        return Connection(self.keep(await trio.open_unix_socket(self._folder / "admin.sock")))
 
     async def metrics(self) -> str:
         """What a scrape answers."""
         peer = self._addresses.metrics
-        stream = self._keep(await trio.open_tcp_stream(peer.host, peer.port))
+        stream = self.keep(await trio.open_tcp_stream(peer.host, peer.port))
         await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         answer = b"".join([part async for part in stream])
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -124,9 +125,13 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, engine: Callable[[], Engine] = Engine, *, test_money: bool = True
+    folder: Path,
+    engine: Callable[[], Engine] = Engine,
+    *,
+    test_money: bool = True,
+    adjust: Callable[[supervisor.Config], supervisor.Config] = lambda config: config,
 ) -> AsyncIterator[Running]:
-    """A demo exchange without its market maker, stopped in order at the end."""
+    """A demo exchange without its market maker, its configuration adjusted, stopped in order at the end."""
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     (folder / "backup").mkdir(exist_ok=True)
     config = demo_config(folder, port=0, market_maker=False)
@@ -150,7 +155,7 @@ async def running(
     addresses = supervisor.Addresses()
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        root = supervisor.exchange(config, world, addresses)
+        root = supervisor.exchange(adjust(config), world, addresses)
         await nursery.start(root.run, stop)
         exchange = Running(addresses, folder)
         yield exchange
