@@ -14,9 +14,10 @@ ENGINE := $(COMPILED)/built
 WITH_ENGINE := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 TEST_COMPILED := test-compiled
 endif
+BINARY := build/binary
 BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_engine_wild.py tests/test_icebergs.py tests/test_price_band.py tests/test_compiled.py
 
-.PHONY: help run test test-compiled check soak bench docs-reference format lint lock clean
+.PHONY: help run test test-compiled check soak bench binary docs-reference format lint lock clean
 
 help:
 	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
@@ -24,6 +25,7 @@ help:
 	@echo "make check   the same without the tests that start real processes (under 90 s)"
 	@echo "make soak    all tests with the large counts (long)"
 	@echo "make bench   the published benchmarks"
+	@echo "make binary  the exchange as one file, build/binary/tallystick, and try it"
 	@echo "make docs-reference  the protocol's tables and JSON Schema, from the code"
 	@echo "make format  put the code into its one format"
 
@@ -50,6 +52,21 @@ bench: $(VENV)/installed-dev $(ENGINE)
 	@$(BIN)/python -m bench.engine mix --runs 3
 	@$(WITH_ENGINE) $(BIN)/python -m bench
 
+# One file that needs no Python. It is made in an environment of its own, of what requirements/binary.txt has locked.
+binary: $(BINARY)/tallystick
+	@$(VENV)/bin/python -m tests.binary_check $(BINARY)/tallystick
+
+$(BINARY)/tallystick: $(BINARY)/installed $(COMPILED)/built $(wildcard deploy/binary/*) supervisor.py $(wildcard actors/*.py chains/*.py persistence/*.py persistence/*/* tallystick/*.py)
+	@ls $(COMPILED)/book__mypyc* >/dev/null 2>&1 || { echo "make: the engine in the binary is the compiled one, and it could not be compiled; see build/compile.log"; exit 1; }
+	@echo "make: making $@ (takes a while) ..."
+	@$(WITH_ENGINE) $(BINARY)/venv/bin/pyinstaller --noconfirm --log-level ERROR --distpath $(BINARY) --workpath $(BINARY)/work deploy/binary/tallystick.spec
+
+$(BINARY)/installed: requirements/binary.txt
+	@echo "make: installing what the binary is made of into $(BINARY)/venv ..."
+	@$(PYTHON) -m venv $(BINARY)/venv
+	@$(BINARY)/venv/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/binary.txt
+	@touch $@
+
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check --quiet . || { echo "make: some files are not in format; 'make format' mends it"; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -60,10 +77,14 @@ format: $(VENV)/installed-dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+LOCK := build/lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
 lock:  # new versions within pyproject.toml's ranges, with hashes
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet pip-tools
-	build/lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements/run.txt pyproject.toml
-	build/lock/bin/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --extra dev -o requirements/dev.txt pyproject.toml
+	$(LOCK) -o requirements/run.txt pyproject.toml
+	$(LOCK) --extra dev -o requirements/dev.txt pyproject.toml
+	$(LOCK) --extra binary -o requirements/binary.txt pyproject.toml
+	$(LOCK) -o requirements/docs.txt requirements/docs.in
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

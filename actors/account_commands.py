@@ -9,6 +9,7 @@ from actors.engine_line import EngineLine
 from actors.explaining import why_refused
 from actors.gateway import Sessions
 from actors.listings import AccountWords, KeyWords, WordsError, key_of, spoken, units, whole
+from actors.networks import networks_of
 from actors.requests import Done
 from actors.world import Entropy
 from book.commands import CreditDeposit, DefineAccount, DefineKey, FreezeAccount, RevokeKey, SetAccountTier
@@ -67,7 +68,7 @@ class AccountCommands:
                 ("name", "account", "permissions", "public_key"),
                 "let a key act for an account",
                 self.add_key,
-                optional=("id",),
+                optional=("id", "networks"),
                 changes=True,
             ),
             AdminCommand(
@@ -112,6 +113,7 @@ class AccountCommands:
                     "id": key.key,
                     "name": key.name,
                     "permissions": [name for bit, name in PERMISSIONS.items() if key.permissions & bit],
+                    "networks": [str(network) for network in networks_of(key.networks)],
                     "revoked": key.key in view.revoked_keys,
                 }
                 for key in view.keys

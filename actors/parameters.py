@@ -87,6 +87,12 @@ ClientOrderId = Annotated[
 ]
 OrderId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="the id of an order, a positive integer")]
 FromId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="an id, a positive integer")]
+WithdrawOrderId = Annotated[str, Meta(min_length=1, max_length=36, description=CLIENT_ORDER_ID_WORDS)]
+AssetName = Annotated[str, Meta(min_length=1, max_length=16, description="the name of an asset, such as BTC")]
+ChainAddress = Annotated[
+    str,
+    Meta(min_length=1, max_length=128, description="an address of the asset's chain, a string of 1 to 128 characters"),
+]
 Timestamp = Annotated[int, Meta(ge=1, le=_MAX_INT, description="a positive integer: milliseconds since 1970")]
 Moment = Annotated[
     int, Meta(ge=1, le=_MAX_MS, description="an integer from 1 to 4611686018427: milliseconds since 1970")
@@ -245,6 +251,36 @@ class HistoryParams(Params, frozen=True):
     symbol: Symbol
     from_id: FromId = 0
     limit: RowsLimit = DEFAULT_ROWS
+
+
+class AssetParams(Params, frozen=True):
+    """One asset."""
+
+    asset: AssetName
+
+
+class FundsHistoryParams(Params, frozen=True):
+    """The latest of one asset, or of all."""
+
+    asset: AssetName = ""
+    limit: RowsLimit = DEFAULT_ROWS
+
+
+class WithdrawParams(Params, frozen=True):
+    """A withdrawal. The asset's fee comes on top of the amount."""
+
+    asset: AssetName
+    address: ChainAddress
+    amount: Number
+    withdraw_order_id: WithdrawOrderId
+    timestamp: Timestamp = 0
+    recv_window: RecvWindow = DEFAULT_RECV_WINDOW_MS
+
+
+class WithdrawIdParams(Params, frozen=True):
+    """One withdrawal."""
+
+    withdraw_order_id: WithdrawOrderId
 
 
 class MarketParams(Params, frozen=True):

@@ -68,6 +68,7 @@ class Sequencer:
         directory: Directory,
         audience: Audience,
         die: Callable[[int, str], NoReturn],
+        heard: Callable[[list[Event]], None] | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -78,6 +79,7 @@ class Sequencer:
         self._audience = audience
         self._audience_version = 0
         self._die = die
+        self._heard = heard
         self._records: list[bytes] = []
         self._events: list[Event] = []
         self._news: list[AccountNews] = []
@@ -197,6 +199,8 @@ class Sequencer:
         check: bytes | None = None
         if records:
             self._engine.digest.update(events)
+            if self._heard is not None:
+                self._heard(events)
             if self.failure is None:
                 check = codec.encode_check(time_ns, self._engine.digest.value(), self._engine.totals())
         committed = self._committed(events, time_ns)

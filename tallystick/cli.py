@@ -76,6 +76,24 @@ def _loaded(file: Path) -> Settings:
         raise typer.Exit(Exit.USAGE) from None
 
 
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def wallet(context: typer.Context) -> None:
+    """Keystores, xpubs, and sweeping deposits into the cold wallet."""
+    # Its libraries take two seconds to load, and no other command needs them.
+    from tallystick.wallet import wallet as commands  # noqa: PLC0415 - as was just said
+
+    typer.main.get_command(commands).main(args=context.args, prog_name="tallystick wallet")
+
+
+# Not for people: a running exchange starts it, and asks it for signatures.
+@app.command(hidden=True)
+def signer(chain: str, network: str, keystore: str, passphrase: str) -> None:
+    """Sign what comes in at the standard input."""
+    from chains import signing  # noqa: PLC0415 - its libraries are heavy too
+
+    raise typer.Exit(signing.main([chain, network, keystore, passphrase]))
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

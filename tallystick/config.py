@@ -20,14 +20,15 @@ from actors.admin import AdminConfig
 from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
-from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, key_of, market_of
+from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, asset_of, key_of, market_of
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
 from actors.snapshotter import SnapshotConfig
 from actors.streams import StreamLimits
+from actors.tls import BadCertificate, load_certificate
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
-from book.definitions import Account, Asset
+from book.definitions import Account
 from book.engine import Engine
 from book.events import Rejected
 from supervisor import Config
@@ -94,6 +95,7 @@ def load(path: Path) -> Settings:
         definitions = _definitions(file)
         _prove(definitions)
         _separate(file)
+        _certify(file.gateway)
     except ClassValidationError as error:
         raise ConfigError(f"{path}: {'; '.join(transform_error(error, path='', format_exception=_explain))}") from error
     except ConfigError as error:
@@ -191,7 +193,10 @@ _CONVERTER.register_structure_hook_factory(_is_tuple, _list)
 def _definitions(file: File) -> tuple[Command, ...]:
     scales = {asset.name: asset.scale for asset in file.assets}
     accounts = {account.name: account.id for account in file.accounts}
-    definitions: list[Command] = [DefineAsset(Asset(asset.name, asset.scale)) for asset in file.assets]
+    definitions: list[Command] = []
+    for asset in file.assets:
+        with _named(f"assets {asset.name}"):
+            definitions.append(DefineAsset(asset_of(asset)))
     for market in file.markets:
         with _named(f"markets {market.symbol}"):
             definitions.append(DefineMarket(market_of(market, scales)))
@@ -217,6 +222,15 @@ def _prove(definitions: Iterable[Command]) -> None:
         outcome = engine.apply(definition, seq, seq)
         if isinstance(outcome, Rejected):
             raise ConfigError(why_refused(definition, outcome))
+
+
+def _certify(gateway: GatewayConfig) -> None:
+    """The certificate can be used, if there is one."""
+    if gateway.tls_certificate:
+        try:
+            load_certificate(gateway.tls_certificate, gateway.tls_key)
+        except BadCertificate as error:
+            raise ConfigError(f"gateway.{error}") from None
 
 
 def _separate(file: File) -> None:

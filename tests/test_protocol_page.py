@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from actors import gateway, logon, order_form, parameters, session, wire
+from actors.account_limits import AccountLimitsConfig
 from actors.gateway import GatewayConfig
 from actors.session import SessionLimits
 from book import admission, client_order_ids, codes, decimals, history
@@ -68,7 +69,10 @@ def trees() -> Iterator[ast.Module]:
     """The modules that refuse requests: the engine, and the clients' side of the actors."""
     clients_side = [
         ROOT / "actors" / f"{name}.py"
-        for name in ("diagnosis", "intake", "logon", "numerals", "order_form", "session", "gateway")
+        for name in (
+            *("diagnosis", "intake", "logon", "numerals", "order_form", "session", "gateway"),
+            *("account_limits", "arriving"),
+        )
     ]
     for path in [*clients_side, ROOT / "actors" / "replies.py", *(ROOT / "book").glob("*.py")]:
         if path.name != "codes.py":
@@ -104,6 +108,10 @@ def reasons_sent() -> set[tuple[str, str]]:
             match node.args:
                 case [ast.Attribute(attr=code), ast.Constant(value=str(reason)), *_] if reason:
                     found.add((code, reason))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "RefusedError":
+            match node.args[0], [word.value for word in node.keywords if word.arg == "reason"]:
+                case ast.Name(id=code), [ast.Constant(value=str(reason))]:
+                    found.add((code, reason))
     return {(code, reason) for code, reason in found if code not in OPERATORS_ONLY} - OUR_OWN
 
 
@@ -137,7 +145,8 @@ def test_the_limits_are_the_defaults() -> None:
     }
     del stated["fixed"]
     expected = {f"gateway.session.{field.name}": field.default for field in attrs.fields(SessionLimits)}
-    for name in ("max_connections", "max_connections_per_address"):
+    expected |= {f"gateway.account.{field.name}": field.default for field in attrs.fields(AccountLimitsConfig)}
+    for name in ("max_connections", "max_connections_per_address", "arrival_seconds", "reply_memory_bytes"):
         expected[f"gateway.{name}"] = getattr(attrs.fields(GatewayConfig), name).default
     assert stated == expected
 

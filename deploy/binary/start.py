@@ -1,0 +1,5 @@
+"""Where the single binary begins: the `tallystick` command."""
+
+from tallystick.cli import main
+
+main()
