@@ -37,16 +37,19 @@ from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
 from actors.audience import Audience
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
+from actors.chain_addresses import ChainAddresses
 from actors.chain_parts import Chains, ChainStates
 from actors.demo_commands import DemoCommands
 from actors.directory import Directory
 from actors.feed import Feed
+from actors.funds import Funds
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
 from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
+from actors.money_commands import Money
 from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
@@ -213,6 +216,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         backup_state=backup_state,
         chain_states=chain_states,
         demo=_demo_commands(world),
+        money=_money(world, chain_states),
+        clock=world.clock,
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
@@ -228,6 +233,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         streams=streams,
         accounts=accounts,
         tls=tls,
+        books={} if world.chains is None else world.chains.books,
+        funds=_funds(config.gateway, world, directory),
         serving=addresses.client_is,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
@@ -280,11 +287,28 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     return root
 
 
+def _funds(config: GatewayConfig, world: World, directory: Directory) -> Funds | None:
+    """Who knows of deposits and withdrawals, where there are chains."""
+    if world.chains is None:
+        return None
+    chains = ChainAddresses(directory.assets, world.chains.books)
+    return Funds(config.funds, world.chains.store, chains, world.chains.assets, world.clock)
+
+
+def _money(world: World, states: ChainStates) -> Money:
+    """What operators have to do with, where there are chains."""
+    chains = world.chains
+    if chains is None:
+        return Money()
+    wallets = {chain.name: chain.wallets for chain in chains.chains}
+    return Money(store=chains.store, assets=chains.assets, wallets=wallets, withdrawals=states.withdrawals)
+
+
 def _demo_commands(world: World) -> DemoCommands:
     """For the private chains of a demo; with real chains they refuse."""
     chains = world.chains
     hosts = {} if chains is None else chains.hosts
-    books = {} if chains is None else {chain.name: chain.book for chain in chains.chains}
+    books = {} if chains is None else chains.books
     return DemoCommands(hosts, books, world.clock)
 
 

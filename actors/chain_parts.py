@@ -11,6 +11,7 @@ from actors.chain_state import AssetConfig, WatcherState, WatcherView, Withdrawa
 from actors.hot_wallet import HotWallet
 from actors.mailbox import Sender
 from actors.owners import Owners
+from actors.reconciling import Wallets
 from actors.requests import Batch
 from actors.simulated_host import BlockMaker
 from actors.supervision import NEVER_ESCALATES, Child
@@ -45,14 +46,29 @@ class Chain:
     book: AddressBook
     signer: Signer
     wallet: Callable[[ChainStore], HotWallet]
-    policy: Policy
+    policy: Callable[[ChainStore, Clock], Policy]
     withdrawals: WithdrawalsConfig
+    cold_addresses: tuple[str, ...] = ()
+    """Of the cold wallet, for `reconcile`."""
     simulated: SimulatedBlocks | None = None
 
     @property
     def coin(self) -> str:
         """What fees are paid in."""
         return self.withdrawals.coin
+
+    @property
+    def wallets(self) -> Wallets:
+        """Whose addresses are the exchange's own. Where outputs are spent, the fee is what they leave over."""
+        return Wallets(
+            chain=self.name,
+            coin=self.coin,
+            assets=self.assets,
+            nodes=self.nodes,
+            hot=self.signer.address,
+            cold=self.cold_addresses,
+            exact_fees=bool(self.assets[self.coin].hot_address),
+        )
 
 
 @frozen(kw_only=True)
@@ -61,6 +77,16 @@ class Chains:
 
     store: TxStore
     chains: tuple[Chain, ...]
+
+    @property
+    def books(self) -> Mapping[str, AddressBook]:
+        """Addresses, by chain."""
+        return {chain.name: chain.book for chain in self.chains}
+
+    @property
+    def assets(self) -> Mapping[str, AssetConfig]:
+        """Every asset that is on a chain, by name."""
+        return {name: asset for chain in self.chains for name, asset in chain.assets.items()}
 
     @property
     def hosts(self) -> Mapping[str, tuple[Host, AssetConfig]]:
@@ -120,7 +146,7 @@ def children(
             line=line,
             wallet=chain.wallet(chains.store),
             signer=chain.signer,
-            policy=chain.policy,
+            policy=chain.policy(chains.store, clock),
             clock=clock,
             random=random,
             state=states.withdrawals[chain.name],

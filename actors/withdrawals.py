@@ -25,7 +25,7 @@ from attrs import field, frozen
 from attrs.validators import ge, le
 
 from actors.chain_line import ChainLine
-from actors.chain_state import AssetConfig, WithdrawalsState
+from actors.chain_state import BUMP, RETRY, AssetConfig, WithdrawalsState
 from actors.hot_wallet import HotWallet
 from actors.patience import Patience
 from actors.world import Clock
@@ -60,6 +60,15 @@ class Allowed:
 
 
 @frozen
+class NotYet:
+    """It is judged again in the next round."""
+
+    reason: str
+    wants_operator: bool = False
+    """Whether it waits for something that an operator has to do."""
+
+
+@frozen
 class HeldBack:
     """Operators are to decide."""
 
@@ -73,7 +82,7 @@ class Refused:
     reason: str
 
 
-Judgement = Allowed | HeldBack | Refused
+Judgement = Allowed | NotYet | HeldBack | Refused
 
 
 class Policy(Protocol):
@@ -187,7 +196,7 @@ class Withdrawals:
         why: str | None = None
         for row in await self._rows("requested"):
             with trio.fail_after(STEP_SECONDS):
-                await self._judge(row)
+                why = await self._judge(row) or why
         if paused is None:
             for row in await self._rows("approved"):
                 with trio.fail_after(STEP_SECONDS):
@@ -340,16 +349,20 @@ class Withdrawals:
 
     # With the hot wallet
 
-    async def _judge(self, row: WithdrawalRow) -> None:
+    async def _judge(self, row: WithdrawalRow) -> str | None:
+        """Let the policy decide; what an operator has to do first, if anything."""
         judgement = await self._policy.judge(row)
         now_ns = self._clock.wall_ns()
         match judgement:
             case Allowed():
                 await self._store.approve_withdrawal(row.id, now_ns)
+            case NotYet():
+                return f"the withdrawal {row.id} waits: {judgement.reason}" if judgement.wants_operator else None
             case HeldBack():
                 await self._store.hold_withdrawal(row.id, judgement.reason, now_ns)
             case Refused():
                 await self._store.reject_withdrawal(row.id, judgement.reason, now_ns)
+        return None
 
     async def _sign(self, row: WithdrawalRow) -> str | None:
         """Have an approved one signed and store that; why it has to wait, if it has."""
@@ -396,9 +409,10 @@ class Withdrawals:
                     return None
         if await self._wallet.is_dead(txs, tip):
             return await self._give_up(row, places)
-        if row.state == "signed" or isinstance(places[-1], Unknown):
+        wish = self._state.take_wish(row.id)
+        if row.state == "signed" or isinstance(places[-1], Unknown) or wish == RETRY:
             return await self._send(row, txs[-1])
-        if self._clock.wall_ns() - txs[-1].signed_ns >= self._config.bump_seconds * 1e9:
+        if wish == BUMP or self._clock.wall_ns() - txs[-1].signed_ns >= self._config.bump_seconds * 1e9:
             return await self._bump(row, txs)
         return None
 

@@ -38,7 +38,7 @@ class Recorder:
     async def connect(self, exchange: Running, name: str | None = None, receive_bytes: int = 0) -> "Recorded":
         """A connection, logged on where a key is named; its kernel keeps about `receive_bytes`, if that is given."""
         recorded = Recorded(self, await _open(exchange.address, receive_bytes))
-        exchange.keep(recorded.stream)
+        exchange._keep(recorded.stream)
         if name is not None:
             assert (await recorded.ask("session.logon", apiKey=name))["status"] == 200
         return recorded
