@@ -199,6 +199,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         sessions=sessions,
         log_state=log_state,
         snapshot_state=snapshot_state,
+        streams=streams,
+        feed=feed,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
         counts=sessions.counts,

@@ -663,16 +663,17 @@ class Session:
 
     async def _write(self) -> None:
         while self._reading or self._turns:
-            events = self._outbox.take(WRITE_BYTES)
             turns = self._turns.take(WRITE_WEIGHT)
-            if not turns and not events:
+            if not turns and not self._outbox:
                 # No deadline: each batch is settled exactly once, and the reader ends by deadlines of its own.
                 self._news = trio.Event()
                 await self._news.wait()
                 continue
             self._writing = turns
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
-            for data in chain([events] if events else [], encoded(lines)):
+            events = self._outbox.take(WRITE_BYTES)
+            # Behind the replies: so who acts is answered first, and who subscribes gets no event before the reply.
+            for data in chain(encoded(lines) if lines else (), [events] if events else ()):
                 if not await self._send(data):
                     self.kill()
                     return

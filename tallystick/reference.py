@@ -172,6 +172,8 @@ def type_name(annotation: Any) -> str:
 
 
 def _items_name(item: Any) -> str:
+    if get_origin(item) is Annotated:
+        return _items_name(get_args(item)[0])
     if get_origin(item) is tuple:
         return f"[{', '.join(type_name(part) for part in get_args(item))}]"
     (name,) = {type_name(kind) for kind in get_args(item) or (item,)}
