@@ -17,7 +17,7 @@ endif
 BINARY := build/binary
 BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_engine_wild.py tests/test_icebergs.py tests/test_price_band.py tests/test_compiled.py
 
-.PHONY: help run test test-compiled check soak bench binary format lint lock clean
+.PHONY: help run test test-compiled check soak bench binary docs-reference format lint lock clean
 
 help:
 	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
@@ -26,6 +26,7 @@ help:
 	@echo "make soak    all tests with the large counts (long)"
 	@echo "make bench   the published benchmarks"
 	@echo "make binary  the exchange as one file, build/binary/tallystick, and try it"
+	@echo "make docs-reference  the protocol's tables and JSON Schema, from the code"
 	@echo "make format  put the code into its one format"
 
 run: $(VENV)/installed-run $(ENGINE)
@@ -43,6 +44,9 @@ test-compiled: $(VENV)/installed-dev $(ENGINE)
 
 soak: lint
 	@TALLYSTICK_SOAK=1 $(BIN)/pytest --timeout 36000 $(SOAK_ARGS)
+
+docs-reference: $(VENV)/installed-run
+	@$(BIN)/python -m tallystick.reference
 
 bench: $(VENV)/installed-dev $(ENGINE)
 	@$(BIN)/python -m bench.engine mix --runs 3

@@ -4,7 +4,12 @@
     ├─ engine               rest_for_one
     │  ├─ reqlog-writer     owns the request log's files; group commit
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
+    │  ├─ publisher         market data and user streams, of what is durable
     │  └─ snapshotter       has snapshots taken by another process, and prunes
+    ├─ chains               one_for_one; only where there are chains
+    │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
+    │  ├─ watcher-ASSET     follows one asset, and has deposits credited
+    │  └─ withdrawals-CHAIN signs, sends and sees through, for all assets of one chain
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
@@ -26,21 +31,28 @@ import structlog
 import trio
 from attrs import Factory, frozen
 
+from actors import chain_parts
 from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.audience import Audience
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
+from actors.chain_parts import Chains, ChainStates
+from actors.demo_commands import DemoCommands
 from actors.directory import Directory
+from actors.feed import Feed
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
 from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
+from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
+from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
@@ -61,6 +73,7 @@ class Config:
     writer: WriterConfig = Factory(WriterConfig)
     matching: MatchingConfig = Factory(MatchingConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
+    streams: StreamLimits = Factory(StreamLimits)
     gateway: GatewayConfig
     admin: AdminConfig
     metrics: MetricsConfig = Factory(MetricsConfig)
@@ -87,6 +100,7 @@ class World:
     load_certificate: LoadCertificate = load_certificate
     hangups: Hangups = hangups
     engine: Callable[[], Engine] = Engine
+    chains: Chains | None = None
 
 
 class Addresses:
@@ -105,7 +119,8 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(7)
+REQLOG_WRITER, MATCHING, PUBLISHER, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
+REQLOG_WRITER, MATCHING, SNAPSHOTTER, CHAINS, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -115,9 +130,12 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
     snapshots: Mailbox[SnapshotCall] = Mailbox("snapshotter", 32, rank=SNAPSHOTTER)
     directory, log_state, snapshot_state, sessions = Directory(), LogState(), SnapshotState(), Sessions()
+    audience, feed = Audience(), Feed()
+    streams = Streams(config.streams, directory, audience, now=trio.current_time, wake=feed.wake)
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
     accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
+    chain_states = ChainStates(world.chains, world.clock)
 
     writer = ReqlogWriter(
         config.writer,
@@ -127,6 +145,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         clock=world.clock,
         entropy=world.entropy,
         state=log_state,
+        feed=feed,
         progress=world.progress,
     )
     matcher = Matching(
@@ -139,10 +158,12 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         blocking=world.blocking,
         die=world.die,
         directory=directory,
+        audience=audience,
         log_state=log_state,
         progress=world.progress,
         heard=accounts.heard if config.gateway.account.orders_per_trade else None,
     )
+    publisher = Publisher(streams, feed, matching.sender(PUBLISHER), world.clock)
     snapshotter = Snapshotter(
         config.snapshots,
         snapshots,
@@ -179,6 +200,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         backup_state=backup_state,
         counts=sessions.counts,
         tls=tls,
+        chain_states=chain_states,
     )
     commands = AdminCommands(
         tree=lambda: root,
@@ -189,6 +211,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         snapshot_state=snapshot_state,
         backup=backups.sender(ADMIN),
         backup_state=backup_state,
+        chain_states=chain_states,
+        demo=_demo_commands(world),
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
@@ -201,6 +225,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         entropy=world.entropy,
         directory=directory,
         sessions=sessions,
+        streams=streams,
         accounts=accounts,
         tls=tls,
         serving=addresses.client_is,
@@ -216,10 +241,26 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             # A disk may stall for seconds, and a sync that has begun cannot be cancelled.
             Child("reqlog-writer", writer.run, start_timeout_seconds=None, stop_timeout_seconds=60),
             Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
+            Child("publisher", publisher.run, limit=NEVER_ESCALATES),
             Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )
     children = [engine.child()]
+    if world.chains is not None:
+        # A node or a store that is away is none of the exchange's business: nothing here escalates.
+        chains = supervise(
+            "chains",
+            ONE_FOR_ONE,
+            chain_parts.children(
+                world.chains,
+                chain_states,
+                matching.sender(CHAINS),
+                clock=world.clock,
+                blocking=world.blocking,
+                random=world.random,
+            ),
+        )
+        children.append(chains.child(limit=NEVER_ESCALATES))
     if config.backup.target:
         # A request to the target ends when its time is out, and not before.
         children.append(Child("backup", backup.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))
@@ -237,6 +278,14 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         children.append(Child("market-maker", maker.run, limit=NEVER_ESCALATES))
     root = supervise("root", ONE_FOR_ONE, children, limit=Restarts(3, per=60))
     return root
+
+
+def _demo_commands(world: World) -> DemoCommands:
+    """For the private chains of a demo; with real chains they refuse."""
+    chains = world.chains
+    hosts = {} if chains is None else chains.hosts
+    books = {} if chains is None else {chain.name: chain.book for chain in chains.chains}
+    return DemoCommands(hosts, books, world.clock)
 
 
 def _tls(config: GatewayConfig, world: World) -> Tls | None:
@@ -262,10 +311,15 @@ async def serve(config: Config, world: World, ready: Callable[[Addresses], None]
     """
     addresses = Addresses()
     root = exchange(config, world, addresses)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_at_signal, root)
-        await root.run(trio.Event(), task_status=_Ready(lambda: ready(addresses)))
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_at_signal, root)
+            await root.run(trio.Event(), task_status=_Ready(lambda: ready(addresses)))
+            nursery.cancel_scope.cancel()
+    finally:
+        if world.chains is not None:
+            with trio.CancelScope(shield=True):
+                await world.chains.store.aclose()
 
 
 async def _stop_at_signal(root: Supervisor) -> None:

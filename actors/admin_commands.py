@@ -14,6 +14,8 @@ from attrs import asdict
 from actors.account_commands import AccountCommands
 from actors.admin_command import WORK_SECONDS, AdminCommand, BadCall
 from actors.backup import BackupState, RunBackup
+from actors.chain_parts import ChainStates
+from actors.demo_commands import DemoCommands
 from actors.engine_line import ROOM_SECONDS, EngineLine
 from actors.gateway import Sessions
 from actors.mailbox import Sender
@@ -59,6 +61,8 @@ class AdminCommands:
         snapshot_state: SnapshotState,
         backup: Sender[RunBackup],
         backup_state: BackupState,
+        chain_states: ChainStates,
+        demo: DemoCommands,
         entropy: Entropy,
         version: str,
         test_money: bool,
@@ -73,6 +77,8 @@ class AdminCommands:
         self._snapshot_state = snapshot_state
         self._backup = backup
         self._backup_state = backup_state
+        self._chain_states = chain_states
+        self._demo = demo
         self._version = version
 
     def table(self) -> dict[str, AdminCommand]:
@@ -82,6 +88,7 @@ class AdminCommands:
             AdminCommand("actor.restart", ("name",), "stop and start one actor", self.restart, changes=True),
             *self._markets.commands(),
             *self._accounts.commands(),
+            *self._demo.commands(),
             AdminCommand("session.list", (), "who is connected", self.list_sessions),
             AdminCommand("session.kill", ("session",), "close one connection", self.kill_session, changes=True),
             AdminCommand("log.status", (), "where the request log stands", self.log_status),
@@ -171,6 +178,8 @@ class AdminCommands:
             "log": self._log(),
             "snapshot": self._newest_snapshot(),
             "backup": {} if (backup := self._backup_state.view()) is None else asdict(backup),
+            "chains": [asdict(view) for view in self._chain_states.watcher_views()],
+            "withdrawals": [asdict(view) for view in self._chain_states.withdrawals_views()],
             "sessions": len(self._sessions.list()),
         }
 

@@ -5,7 +5,7 @@ again. A stop closes the door first, then lets every session answer what it has 
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Final, NoReturn
 
@@ -19,7 +19,9 @@ from trio.abc import HalfCloseableStream, Listener
 from actors.accepting import Acceptor
 from actors.account_limits import AccountLimits, AccountLimitsConfig
 from actors.arriving import Arrival, Arrivals
+from actors.chain_addresses import ChainAddresses
 from actors.directory import Directory
+from actors.funds import Funds
 from actors.gateway_counts import DRAINING, OPERATOR, REPLY_MEMORY, GatewayCounts
 from actors.limits import Connections
 from actors.lost_sessions import LostSessions
@@ -29,9 +31,11 @@ from actors.replies import Replies
 from actors.reply_memory import whom_to_cut
 from actors.requests import Batch
 from actors.session import Session, SessionLimits, SessionStatistics
+from actors.streams import Streams
 from actors.tls import Tls
 from actors.traffic import Traffic
 from actors.world import Clock, Entropy, Network, Peer
+from chains.wallet import AddressBook
 
 # At a stop, for matching to answer for the sessions that are gone: less than a supervisor's patience leaves.
 FAREWELL_SECONDS: Final = 3.0
@@ -172,9 +176,12 @@ class Gateway:
         entropy: For nonces.
         directory: What is defined, for names and decimals.
         sessions: The register to keep.
+        streams: Where sessions follow channels.
         accounts: What accounts may do, over all their connections.
         tls: The certificate; None where connections are not encrypted.
         serving: Told the address clients can connect to, at every start.
+        books: The addresses of the chains that the exchange is on.
+        funds: Who knows of deposits and withdrawals; None where nothing is paid in or out.
     """
 
     def __init__(
@@ -187,9 +194,12 @@ class Gateway:
         entropy: Entropy,
         directory: Directory,
         sessions: Sessions,
+        streams: Streams,
         accounts: AccountLimits,
         tls: Tls | None,
         serving: Callable[[Peer], None],
+        books: Mapping[str, AddressBook] | None = None,
+        funds: Funds | None = None,
     ) -> None:
         self._config = config
         self._matching = matching
@@ -197,8 +207,11 @@ class Gateway:
         self._clock = clock
         self._entropy = entropy
         self._directory = directory
-        self._replies = Replies(directory)
+        self._chains = ChainAddresses(directory.assets, books or {})
+        self._funds = funds
+        self._replies = Replies(directory, books)
         self._sessions = sessions
+        self._streams = streams
         self._counts = sessions.counts
         self._accounts = accounts
         self._serving = serving
@@ -309,6 +322,7 @@ class Gateway:
             matching=self._matching,
             venues=self._directory.venues,
             replies=self._replies,
+            streams=self._streams,
             clock=self._clock,
             entropy=self._entropy,
             lost=self._lost.add,
@@ -317,6 +331,8 @@ class Gateway:
             accounts=self._accounts,
             counts=self._counts,
             unsigned_logon=self._config.unsigned_logon,
+            chains=self._chains,
+            funds=self._funds,
         )
         self._sessions.add(session)
         try:

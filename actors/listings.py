@@ -13,7 +13,7 @@ from attrs.validators import ge, le
 
 from actors.networks import network_of
 from book.decimals import NotADecimal, TooPrecise, parse_units
-from book.definitions import Key, Market
+from book.definitions import Asset, Key, Market
 from book.registry import MAX_SCALE
 from book.terms import PERMISSIONS, SELF_TRADE_MODES
 
@@ -29,10 +29,13 @@ class WordsError(ValueError):
 
 @frozen(kw_only=True)
 class AssetWords:
-    """An asset: `scale` is its number of decimals."""
+    """An asset: `scale` is its number of decimals. Where it has a chain, it comes from there and goes there."""
 
     name: str
     scale: int = field(validator=[ge(0), le(MAX_SCALE)])
+    chain: str = ""
+    withdrawal_fee: str = "0"
+    min_withdrawal: str = "0"
 
 
 @frozen(kw_only=True)
@@ -95,6 +98,17 @@ def spoken(kind: type[T], texts: Mapping[str, str]) -> T:
         return kind(**values)
     except ValueError as error:  # a validator's, which names the key
         raise WordsError(str(error.args[0])) from None
+
+
+def asset_of(words: AssetWords) -> Asset:
+    """The asset. Raises WordsError: a word is not understood."""
+    return Asset(
+        words.name,
+        words.scale,
+        words.chain,
+        units(words.withdrawal_fee, words.scale, "withdrawal_fee"),
+        units(words.min_withdrawal, words.scale, "min_withdrawal"),
+    )
 
 
 def market_of(words: MarketWords, scales: Mapping[str, int]) -> Market:

@@ -17,9 +17,10 @@ from actors import wire
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.reply_memory import REQUEST_BYTES, size_of
 from actors.requests import Batch, Outcome, Request
+from actors.stream_events import ServerShutdown
 from actors.wire import Line, LongReply, Refusal, Reply, Several
 
-_LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello})
+_LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello, ServerShutdown})
 
 MakeReply = Callable[[wire.Request, Outcome], Reply | LongReply | Refusal]
 
@@ -38,6 +39,13 @@ class Group:
         return Reply(self.id, 200, Several(answers))  # type: ignore[arg-type]  # orders have no long replies
 
 
+@frozen
+class Late:
+    """A line whose answer is made when its turn to be written comes: so what it does, it does behind all before it."""
+
+    line: Callable[[], Line]
+
+
 class Turn:
     """Consecutive lines, with their answers or with what those will be made of.
 
@@ -46,10 +54,10 @@ class Turn:
         began_ns: When its lines were read, in monotonic time.
     """
 
-    __slots__ = ("_bytes", "asked", "batch", "began_ns", "limit", "requests", "slots", "weight")
+    __slots__ = ("_bytes", "asked", "awaits_store", "batch", "began_ns", "limit", "requests", "slots", "weight")
 
     def __init__(self, limit: int = 1, began_ns: int = 0) -> None:
-        self.slots: list[wire.Request | Line | Group] = []
+        self.slots: list[wire.Request | Line | Group | Late] = []
         """For each line, in order: its answer, or the request whose outcome the batch will have, or several."""
         self.requests: list[Request] = []
         """What matching is asked: for each request in `slots` and their groups, in the same order."""
@@ -57,6 +65,8 @@ class Turn:
         """For each slot, in order: the kind of request that it answers. Empty where nothing was asked."""
         self.began_ns = began_ns
         self.batch: Batch | None = None
+        self.awaits_store = False
+        """Its one answer needs the store of chain transactions, and is put into `slots` when it is there."""
         self.weight = 0
         self.limit = limit
         self._bytes = 0  # not counted yet
@@ -64,7 +74,7 @@ class Turn:
     @property
     def settled(self) -> bool:
         """All answers can be given."""
-        return self.batch is None or self.batch.settled
+        return not self.awaits_store and (self.batch is None or self.batch.settled)
 
     @property
     def bytes(self) -> int:
@@ -85,6 +95,8 @@ class Turn:
                 lines.append(slot)  # type: ignore[arg-type]  # the set says it
             elif isinstance(slot, Group):
                 lines.append(slot.line(reply, outcomes))
+            elif isinstance(slot, Late):
+                lines.append(slot.line())
             else:
                 lines.append(reply(slot, next(outcomes)))  # type: ignore[arg-type]  # as above
         return lines
@@ -121,7 +133,7 @@ class Turns:
         self._turns.append(turn)
         self.weight += turn.weight
 
-    def append_line(self, line: Line, asked: type | None = None, began_ns: int = 0) -> None:
+    def append_line(self, line: Line | Late, asked: type | None = None, began_ns: int = 0) -> None:
         """Take in one line that needs nobody, and what kind of request it answers, if any."""
         turn = Turn(began_ns=began_ns)
         if asked is not None:

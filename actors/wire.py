@@ -15,13 +15,16 @@ from msgspec import UNSET, Struct, UnsetType
 
 from actors.parameters import (
     AmendParams,
+    AssetParams,
     BatchParams,
     CancelAllAfterParams,
     CancelAllParams,
     CancelParams,
     CancelReplaceParams,
     CandlesParams,
+    ChannelsParams,
     DepthParams,
+    FundsHistoryParams,
     HistoryParams,
     Id,
     LogonParams,
@@ -30,9 +33,13 @@ from actors.parameters import (
     OpenOrdersParams,
     PlaceParams,
     RecentTradesParams,
+    ResumeParams,
     StatusParams,
+    WithdrawIdParams,
+    WithdrawParams,
 )
 from actors.results import Result
+from actors.stream_events import ServerShutdown
 from book.codes import (
     CODE_NAMES,
     INVALID_SIGNATURE,
@@ -217,6 +224,70 @@ class Candles(_Request, frozen=True, tag="klines"):
     weight: ClassVar[int] = 64
 
 
+class Subscribe(_Request, frozen=True, tag="subscribe"):
+    """Follow these channels too."""
+
+    params: ChannelsParams
+    weight: ClassVar[int] = 16
+
+
+class Unsubscribe(_Request, frozen=True, tag="unsubscribe"):
+    """Follow these channels no more."""
+
+    params: ChannelsParams
+    weight: ClassVar[int] = 16
+
+
+class Resume(_Request, frozen=True, tag="resume"):
+    """Go on with a channel where it was left."""
+
+    params: ResumeParams
+    weight: ClassVar[int] = 16
+
+
+class DepositAddress(_Request, frozen=True, tag="deposit.address"):
+    """Where can I pay in?"""
+
+    params: AssetParams
+
+
+class DepositHistory(_Request, frozen=True, tag="deposit.history"):
+    """What was paid in?"""
+
+    params: FundsHistoryParams = FundsHistoryParams()
+    weight: ClassVar[int] = 512
+
+
+class WithdrawApply(_Request, frozen=True, tag="withdraw.apply"):
+    """Pay out."""
+
+    params: WithdrawParams
+
+
+class WithdrawCancel(_Request, frozen=True, tag="withdraw.cancel"):
+    """Do not pay out, if it is not signed yet."""
+
+    params: WithdrawIdParams
+    weight: ClassVar[int] = 64
+
+
+class WithdrawStatus(_Request, frozen=True, tag="withdraw.status"):
+    """How far is a withdrawal?"""
+
+    params: WithdrawIdParams
+    weight: ClassVar[int] = 64
+
+
+class WithdrawHistory(_Request, frozen=True, tag="withdraw.history"):
+    """What was to be paid out?"""
+
+    params: FundsHistoryParams = FundsHistoryParams()
+    weight: ClassVar[int] = 512
+
+
+# What the engine alone cannot answer.
+StoreRequest = DepositHistory | WithdrawCancel | WithdrawStatus | WithdrawHistory
+
 Request = (
     Ping
     | Time
@@ -242,6 +313,12 @@ Request = (
     | RecentTrades
     | DayTicker
     | Candles
+    | Subscribe
+    | Unsubscribe
+    | Resume
+    | DepositAddress
+    | WithdrawApply
+    | StoreRequest
 )
 
 
@@ -328,6 +405,7 @@ class Error(Struct, frozen=True, gc=False, rename="camel"):
     reason: str | UnsetType = UNSET
     order_id: int | UnsetType = UNSET  # the order that has the clientOrderId already
     retry_after: int | UnsetType = UNSET  # ms
+    channel: str | UnsetType = UNSET  # that something is missing of
 
 
 class Several(Result, frozen=True):
@@ -347,7 +425,7 @@ class Hello(Struct, frozen=True, gc=False, tag="hello", tag_field="event"):
     time: int
 
 
-Line = Reply | LongReply | Refusal | Hello
+Line = Reply | LongReply | Refusal | Hello | ServerShutdown
 
 encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -355,7 +433,7 @@ encode_lines = msgspec.json.Encoder().encode_lines
 # -------------------------------------------------------------------------------------------------------------- errors
 
 # The status of every code that is not a plain 400.
-_STATUS: Final = {
+STATUS: Final = {
     UNAUTHORIZED: 401,
     INVALID_SIGNATURE: 401,
     REJECTED_KEY: 403,
@@ -397,7 +475,8 @@ def refusal(
     reason: str | UnsetType = UNSET,
     order_id: int | UnsetType = UNSET,
     retry_after: int | UnsetType = UNSET,
+    channel: str | UnsetType = UNSET,
 ) -> Refusal:
     """The line that says no."""
-    error = Error(code, CODE_NAMES[code], message, reason, order_id, retry_after)
-    return Refusal(request_id, _STATUS.get(code, 400), error)
+    error = Error(code, CODE_NAMES[code], message, reason, order_id, retry_after, channel)
+    return Refusal(request_id, STATUS.get(code, 400), error)

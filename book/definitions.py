@@ -12,6 +12,9 @@ class Asset(Struct, frozen=True, gc=False, array_like=True):
 
     name: str
     scale: int  # 0..9
+    chain: str = ""  # where it comes from and goes to; empty: it does neither
+    withdrawal_fee: int = 0  # engine units, beside what is withdrawn
+    min_withdrawal: int = 0  # engine units
 
 
 class Market(Struct, frozen=True, gc=False, array_like=True):

@@ -11,11 +11,11 @@ from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from book.definitions import Account, Asset, Key, Market
-from book.events import Adjusted, Credited, OrderView, Trade
+from book.events import Adjusted, Credited, OrderView, Trade, Withdrawal
 from book.queries import Candle
 from book.terms import MAX_INT, PPM
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
 _Code = Annotated[int, Meta(ge=0, le=255)]
@@ -91,6 +91,7 @@ class AccountImage(_Image, frozen=True):
     tier: _Code
     frozen: bool
     trades: list[TradeImage]
+    user_seq: _Count
 
 
 class EngineImage(_Image, frozen=True):
@@ -113,6 +114,10 @@ class EngineImage(_Image, frozen=True):
     revoked_keys: list[int]
     frozen_assets: list[str]
     adjustments: list[Adjusted]
+    addresses: list[tuple[str, list[_Count]]]  # by chain, in the order of the first: whose each index is
+    withdrawals: list[Withdrawal]  # in the order in which they were held for
+    withdrawals_paused: bool
+    epochs: list[tuple[_Count, _Count]]  # those behind the first: number, first sequence number
 
 
 _encoder: Final = Encoder()

@@ -25,6 +25,10 @@ def judge_asset(asset: Asset, known: list[Asset]) -> None:
     demand_name("name", asset.name, "[A-Z0-9]{1,16}")
     # > engine units (`scale` decimals, 0..9: BTC 8, ETH 9, USDT 6)
     demand_range("scale", asset.scale, 0, 9)
+    # > An asset may have a *chain* (up to 16 of a-z, 0-9 and -), a withdrawal fee and a smallest withdrawal, from 0.
+    demand_name("chain", asset.chain, "[a-z0-9-]{0,16}")
+    demand_range("withdrawal_fee", asset.withdrawal_fee, 0, MAX_INT)
+    demand_range("min_withdrawal", asset.min_withdrawal, 0, MAX_INT)
 
 
 def judge_market(market: Market, known: list[Market], assets: list[Asset]) -> None:

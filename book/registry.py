@@ -25,6 +25,7 @@ MAX_HALT_MS: Final = 604_800_000  # a week
 MAX_NETWORKS: Final = 32  # of a key
 
 _ASSET_NAME: Final = re.compile(r"[A-Z0-9]{1,16}")
+_CHAIN: Final = re.compile(r"([a-z0-9-]{1,16})?")
 _SYMBOL: Final = re.compile(r"[A-Z0-9-]{1,33}")
 NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")  # of accounts, keys and operators
 _PUBLIC_KEY: Final = re.compile(r"[0-9a-f]{64}")
@@ -60,6 +61,9 @@ class Registry:
             _known(asset, self.assets.get(asset.name))
             or bad_name("name", asset.name, _ASSET_NAME)
             or outside("scale", asset.scale, 0, MAX_SCALE)
+            or bad_name("chain", asset.chain, _CHAIN)
+            or outside("withdrawal_fee", asset.withdrawal_fee, 0, MAX_INT)
+            or outside("min_withdrawal", asset.min_withdrawal, 0, MAX_INT)
             or _too_many("name", len(self.assets), self._capacity)
         )
         if refused is None:

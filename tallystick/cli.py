@@ -11,6 +11,7 @@ from persistence.exits import Exit
 from tallystick import running, terminal
 from tallystick.admin import admin
 from tallystick.backup import backup
+from tallystick.client_command import client
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.log import log
@@ -31,6 +32,7 @@ app.add_typer(backup, name="backup")
 app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
+app.command()(client)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
 app.command(hidden=True)(take_snapshot)
@@ -72,6 +74,24 @@ def _loaded(file: Path) -> Settings:
     except ConfigError as error:
         typer.echo(f"tallystick: {error}", err=True)
         raise typer.Exit(Exit.USAGE) from None
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def wallet(context: typer.Context) -> None:
+    """Keystores, xpubs, and sweeping deposits into the cold wallet."""
+    # Its libraries take two seconds to load, and no other command needs them.
+    from tallystick.wallet import wallet as commands  # noqa: PLC0415 - as was just said
+
+    typer.main.get_command(commands).main(args=context.args, prog_name="tallystick wallet")
+
+
+# Not for people: a running exchange starts it, and asks it for signatures.
+@app.command(hidden=True)
+def signer(chain: str, network: str, keystore: str, passphrase: str) -> None:
+    """Sign what comes in at the standard input."""
+    from chains import signing  # noqa: PLC0415 - its libraries are heavy too
+
+    raise typer.Exit(signing.main([chain, network, keystore, passphrase]))
 
 
 @app.command()

@@ -20,14 +20,15 @@ from actors.admin import AdminConfig
 from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
-from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, key_of, market_of
+from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, asset_of, key_of, market_of
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
 from actors.snapshotter import SnapshotConfig
+from actors.streams import StreamLimits
 from actors.tls import BadCertificate, load_certificate
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
-from book.definitions import Account, Asset
+from book.definitions import Account
 from book.engine import Engine
 from book.events import Rejected
 from supervisor import Config
@@ -68,6 +69,7 @@ class File:
     gateway: GatewayConfig = Factory(GatewayConfig)
     writer: WriterConfig = Factory(WriterConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
+    streams: StreamLimits = Factory(StreamLimits)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     assets: tuple[AssetWords, ...] = ()
@@ -105,6 +107,7 @@ def load(path: Path) -> Settings:
             snapshots=file.snapshots,
             matching=MatchingConfig(definitions),
             gateway=file.gateway,
+            streams=file.streams,
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,
@@ -190,7 +193,10 @@ _CONVERTER.register_structure_hook_factory(_is_tuple, _list)
 def _definitions(file: File) -> tuple[Command, ...]:
     scales = {asset.name: asset.scale for asset in file.assets}
     accounts = {account.name: account.id for account in file.accounts}
-    definitions: list[Command] = [DefineAsset(Asset(asset.name, asset.scale)) for asset in file.assets]
+    definitions: list[Command] = []
+    for asset in file.assets:
+        with _named(f"assets {asset.name}"):
+            definitions.append(DefineAsset(asset_of(asset)))
     for market in file.markets:
         with _named(f"markets {market.symbol}"):
             definitions.append(DefineMarket(market_of(market, scales)))

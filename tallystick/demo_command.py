@@ -19,6 +19,7 @@ from actors.session import SessionLimits
 from supervisor import Addresses, Config
 from tallystick import running, terminal
 from tallystick.demo import MARKET_MAKER, TRADERS, DemoKey, definitions
+from tallystick.demo_chains import demo_chains
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 7700
@@ -51,7 +52,7 @@ def demo(
             introduce = json_line if json else welcome
             typer.echo(introduce(addresses, folder))
 
-        code = running.run(config, str(folder), ready=ready, progress=terminal.progress)
+        code = running.run(config, str(folder), ready=ready, progress=terminal.progress, open_chains=demo_chains)
     raise typer.Exit(code)
 
 

@@ -13,7 +13,7 @@ from attrs import evolve
 from trio.abc import Stream
 
 import supervisor
-from actors.world import RealClock, RealNetwork, Threads
+from actors.world import Peer, RealClock, RealNetwork, Threads
 from book.engine import Engine
 from persistence.object_store import no_pace, open_target
 from persistence.storage import RealDisk
@@ -89,6 +89,11 @@ class Running:
         """Hang up all connections."""
         for stream in self._streams:
             await stream.aclose()
+
+    @property
+    def address(self) -> Peer:
+        """Where clients connect."""
+        return self._addresses.client
 
     def _keep(self, stream: trio.SocketStream) -> trio.SocketStream:
         self._streams.append(stream)

@@ -14,6 +14,7 @@ from trio.abc import HalfCloseableStream
 from actors.admin import Admin, AdminConfig
 from actors.admin_command import AdminCommand, BadCall
 from actors.admin_commands import AdminCommands
+from actors.demo_commands import DemoCommands
 from actors.mailbox import Busy, Mailbox, NotDone, OutcomeUnknown
 from actors.requests import Batch
 from actors.world import Credentials
@@ -217,6 +218,8 @@ async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: N
         snapshot_state=nothing,
         backup=nothing,
         backup_state=nothing,
+        chain_states=nothing,
+        demo=DemoCommands({}, {}, nothing),
         version="0",
         entropy=nothing,
         test_money=False,

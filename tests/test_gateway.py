@@ -53,6 +53,7 @@ class House:
             entropy=bytes,
             directory=self.exchange.directory,
             sessions=self.sessions,
+            streams=self.exchange.streams,
             accounts=AccountLimits(config.account, trio.current_time, self.sessions.counts),
             tls=tls,
             serving=self.addresses.append,

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import supervisor
 from actors.admin_commands import AdminCommands
+from actors.demo_commands import DemoCommands
 from actors.world import Peer
 from persistence.exits import Exit
 from supervisor import Addresses
@@ -56,6 +57,8 @@ def test_the_page_has_every_admin_command_and_no_other() -> None:
         snapshot_state=nothing,
         backup=nothing,
         backup_state=nothing,
+        chain_states=nothing,
+        demo=DemoCommands({}, {}, nothing),
         entropy=nothing,
         version=supervisor.VERSION,
         test_money=False,
