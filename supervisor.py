@@ -27,19 +27,23 @@ from attrs import Factory, frozen
 
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.audit import AuditTrail
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.directory import Directory
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
+from actors.log_levels import LogConfig, LogLevels
 from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
+from actors.showing import shown
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
+from actors.system_commands import SystemCommands
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
 from persistence.object_store import ObjectStore, Pace
@@ -63,6 +67,7 @@ class Config:
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     market_maker: MarketMakerConfig | None = None
+    log: LogConfig = Factory(LogConfig)
 
 
 @frozen(kw_only=True)
@@ -82,6 +87,7 @@ class World:
     open_target: Callable[[str], ObjectStore]
     pace: Pace
     engine: Callable[[], Engine] = Engine
+    levels: LogLevels = Factory(LogLevels)
 
 
 class Addresses:
@@ -170,6 +176,18 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
     )
+    audit = AuditTrail(world.disk, world.blocking)
+    system = SystemCommands(
+        sessions=sessions,
+        log_state=log_state,
+        collector=collector,
+        levels=world.levels,
+        config=shown(config),
+        audit=audit,
+        disk=world.disk,
+        blocking=world.blocking,
+        pace=world.pace,
+    )
     commands = AdminCommands(
         tree=lambda: root,
         matching=matching.sender(ADMIN),
@@ -182,6 +200,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
+        system=system,
     )
     gateway = Gateway(
         config.gateway,
@@ -194,7 +213,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         serving=addresses.client_is,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
-    admin = Admin(config.admin, world.network, world.uid, commands.table())
+    admin = Admin(config.admin, world.network, world.uid, commands.table(), audit=audit, clock=world.clock)
 
     supervise = partial(Supervisor, random=world.random, die=world.die)
     engine = supervise(

@@ -153,7 +153,7 @@ class Session:
         self._replies = replies
         self._clock = clock
         self._lost = lost
-        self._traffic = traffic
+        self.traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -501,7 +501,7 @@ class Session:
             self._room.set()
             who = self._identity
             speaker = Speaker(self.number, None if who is None else who.account)
-            self._traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
+            self.traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""

@@ -24,6 +24,7 @@ from persistence.segments import (
     FOLDER,
     Frame,
     LogReader,
+    Position,
     Segment,
     after,
     must_be_log_of,
@@ -39,6 +40,10 @@ from persistence.storage import Disk
 
 # What a cut zeroes with one write.
 _ZEROS: Final = bytes(1024 * 1024)
+
+
+# How often a walk through a log that is being written lets others work: about every millisecond.
+FRAMES_PER_PACE: Final = 16
 
 
 # Verify ---------------------------------------------------------------------------------------------------------------
@@ -84,8 +89,10 @@ class Verdict:
     damage: Damage | None = None
 
 
-def verify(disk: Disk, *, progress: Progress = no_progress) -> Verdict:
+def verify(disk: Disk, *, until: Position | None = None, progress: Progress = no_progress) -> Verdict:
     """Prove every byte and every record of the log, and every byte of the snapshots.
+
+    Of a log that is being written, what lies before `until`, where its writer says that it is durable.
 
     Damage is in the verdict. Raises Unreadable or NewerFormat.
     """
@@ -98,13 +105,30 @@ def verify(disk: Disk, *, progress: Progress = no_progress) -> Verdict:
             raise
         verdict.segments = len(found)
         if found:
-            walk = Walk(disk, found, progress)
-            for frame in walk:
-                _judge(verdict, frame)
-            verdict.torn_bytes = len(walk.findings.torn)
+            if until is None:
+                walk = Walk(disk, found, progress)
+                for frame in walk:
+                    _judge(verdict, frame)
+                verdict.torn_bytes = len(walk.findings.torn)
+            else:
+                for frame in _frames_until(disk, found, until, progress):
+                    _judge(verdict, frame)
     except Damaged as error:
         verdict.damage = _damage(disk, error, verdict.last_seq)
     return verdict
+
+
+def _frames_until(disk: Disk, found: Sequence[Segment], until: Position, progress: Progress) -> Iterator[Frame]:
+    """The frames before `until`. Raises Damaged, also where the log ends before it."""
+    reader = LogReader(until=until)
+    for number, segment in enumerate(found):
+        for count, frame in enumerate(reader.frames(segment, disk.read(segment.path))):
+            yield frame
+            if count % FRAMES_PER_PACE == 0:
+                progress(number, len(found))
+        if reader.done:
+            return
+    raise found[-1].damaged(reader.offset, f"the log ends here, but it was written up to {until.next_seq}")
 
 
 def _verify_headers(disk: Disk, verdict: Verdict) -> Sequence[Segment]:

@@ -7,6 +7,7 @@ import structlog
 import typer
 
 import supervisor
+from actors.log_levels import LEVELS, LogLevels
 from persistence.exits import Exit
 from tallystick import running, terminal
 from tallystick.admin import admin
@@ -48,6 +49,9 @@ def run(
 ) -> None:
     """Run the exchange in the foreground, until SIGTERM or Ctrl-C."""
     settings = _loaded(config)
+    log_config = settings.config.log
+    levels = LogLevels(LEVELS[log_config.level.value])
+    terminal.log_to_stderr(levels, log_config.format)
 
     if settings.config.admin.test_money:
         _log.warning("admin.test_money is true: operators may credit what nobody paid in")
@@ -55,7 +59,9 @@ def run(
     def ready(addresses: supervisor.Addresses) -> None:
         typer.echo(f"tallystick: serving clients on {addresses.client}", err=True)
 
-    raise typer.Exit(running.run(settings.config, settings.data_folder, ready=ready, progress=terminal.progress))
+    raise typer.Exit(
+        running.run(settings.config, settings.data_folder, ready=ready, progress=terminal.progress, levels=levels)
+    )
 
 
 @app.command(name="check-config")

@@ -21,6 +21,7 @@ from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
 from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, key_of, market_of
+from actors.log_levels import LogConfig
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
@@ -69,6 +70,7 @@ class File:
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
+    log: LogConfig = Factory(LogConfig)
     assets: tuple[AssetWords, ...] = ()
     markets: tuple[MarketWords, ...] = ()
     accounts: tuple[AccountWords, ...] = ()
@@ -106,6 +108,7 @@ def load(path: Path) -> Settings:
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,
+            log=file.log,
         ),
     )
 

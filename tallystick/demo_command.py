@@ -12,6 +12,7 @@ import typer
 from actors.admin import AdminConfig
 from actors.backup import BackupConfig
 from actors.gateway import GatewayConfig
+from actors.log_levels import LogLevels
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.session import SessionLimits
@@ -37,7 +38,8 @@ def demo(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what is normal too.")] = False,
 ) -> None:
     """Run a demo exchange on this machine: three markets, funded accounts alice and bob, a market maker."""
-    terminal.log_to_stderr(logging.INFO if verbose else logging.WARNING)
+    levels = LogLevels(logging.INFO if verbose else logging.WARNING)
+    terminal.log_to_stderr(levels)
     with ExitStack() as stack:
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-demo-")))
@@ -50,7 +52,7 @@ def demo(
             introduce = json_line if json else welcome
             typer.echo(introduce(addresses, folder))
 
-        code = running.run(config, str(folder), ready=ready, progress=terminal.progress)
+        code = running.run(config, str(folder), ready=ready, progress=terminal.progress, levels=levels)
     raise typer.Exit(code)
 
 

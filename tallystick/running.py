@@ -17,6 +17,7 @@ import trio
 from attrs import evolve
 
 import supervisor
+from actors.log_levels import LogLevels
 from actors.snapshot_process import RealSnapshotProcess
 from actors.world import RealClock, RealNetwork, Threads
 from persistence import crash_points
@@ -114,8 +115,12 @@ def run(
     *,
     ready: Callable[[supervisor.Addresses], None],
     progress: Callable[[str], Progress],
+    levels: LogLevels,
 ) -> Exit:
-    """Run until told to stop, and say with which code to exit; one line on stderr where that is not 0."""
+    """Run until told to stop, and say with which code to exit; one line on stderr where that is not 0.
+
+    `levels` are those of the log, for operators to change.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*GC_THRESHOLDS)
     os.umask(UMASK)
@@ -143,6 +148,7 @@ def run(
                 snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
                 open_target=_open_target(points),
                 pace=_breathe,
+                levels=levels,
             )
             trio.run(supervisor.serve, config, world, serving)
     except Exception as error:  # noqa: BLE001 - the last place: every error becomes one line and an exit code
