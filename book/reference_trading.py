@@ -46,7 +46,8 @@ def most_lots(state: State, order: Order) -> int:
     room = MAX_INT - order.executed_quote
     if order.side != BUY:
         room -= state.totals()[order.market.quote]
-    return order.executed + room // order.notional(1, order.worst)
+    # Where so much money came since that no lot has room, it has room for those it executed.
+    return order.executed + max(room, 0) // order.notional(1, order.worst)
 
 
 def can_trade(state: State, taker: Order, band: range) -> int:

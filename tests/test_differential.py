@@ -8,7 +8,17 @@ import pytest
 
 from bench import workload
 from bench.workload import Mix
-from book.commands import ArmSession, CancelAllAfter, LoseAllSessions, LoseSession, PlaceOrder, ReplaceOrder, Tick
+from book.commands import (
+    AmendOrder,
+    ArmSession,
+    CancelAllAfter,
+    CreditDeposit,
+    LoseAllSessions,
+    LoseSession,
+    PlaceOrder,
+    ReplaceOrder,
+    Tick,
+)
 from book.compiled import COMPILED
 from book.queries import AccountOrders, AccountTrades, Candles, OrderStatus, RecentTrades, Ticker
 from book.reference_questions import CANDLES_KEPT, INTERVALS, KEPT, MINUTE_NS
@@ -226,6 +236,18 @@ def test_the_end_of_time_makes_no_difference() -> None:
         for time_ns in (pair.time_ns - 1, -1, MAX_INT + 1):
             with pytest.raises(ValueError, match="time"):
                 engine.query(Ticker(symbol), time_ns)
+
+
+def test_no_room_for_another_lot_makes_no_difference() -> None:
+    """An order that was paid, and then all the money there can be came: as wild seed 734 found, it may stay."""
+    pair, symbol = SideBySide(), "BTC-USDT"
+    for command in wild.opening():
+        pair.do(command)
+    pair.do(PlaceOrder(2, 0, 0, symbol, SELL, LIMIT, GTC, 6, 100))
+    pair.do(PlaceOrder(3, 0, 0, symbol, BUY, LIMIT, IOC, 2, 100))
+    pair.do(CreditDeposit("the-rest", 1, "USDT", MAX_INT - pair.fast.totals()["USDT"]))
+    pair.do(AmendOrder(2, 0, 0, symbol, 1, "", 7))
+    assert pair.met["FILTER_FAILURE OVERFLOW: new_quantity"] == 1
 
 
 @pytest.mark.parametrize("plant", BUGS)
