@@ -175,6 +175,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         snapshot_state=snapshot_state,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
+        free_space=world.disk.free_space,
     )
     audit = AuditTrail(world.disk, world.blocking)
     system = SystemCommands(
