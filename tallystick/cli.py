@@ -17,6 +17,7 @@ from tallystick.demo_command import demo
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
 from tallystick.snapshot_command import take_snapshot
+from tallystick.top_command import top
 
 _log = structlog.get_logger("tallystick")
 
@@ -32,6 +33,7 @@ app.add_typer(backup, name="backup")
 app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
+app.command()(top)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
 app.command(hidden=True)(take_snapshot)

@@ -32,6 +32,7 @@ CASES = (
     Case("actor.stop metrics --yes", params={"name": "backup", "yes": True}),
     Case("actor.start metrics", params={"name": "backup"}),
     Case("market.list"),
+    Case("market.show BTC-USDT", params={"symbol": "ETH-USDT"}),
     Case(
         "asset.add LTC 8",
         params={"name": "DOGE", "scale": 6},
@@ -107,6 +108,7 @@ WRONG: tuple[tuple[str, dict[str, object], str], ...] = (
     ("actor.stop nobody --yes", {"name": "nobody", "yes": True}, "no child is called nobody"),
     ("actor.start nobody", {"name": "nobody"}, "no child is called nobody"),
     ("market.cancel-all BTC-USDT", {"symbol": "BTC-USDT"}, "say that you mean it"),
+    ("market.show BTC", {"symbol": "BTC"}, "there is no market 'BTC'"),
     ("monitor colour=red", {"filter": "colour=red"}, "KEY=VALUE"),
     ("loglevel nobody info", {"actor": "nobody", "level": "info"}, "actor must be all or one of"),
     ("loglevel session loud", {"actor": "session", "level": "loud"}, "level must be one of"),
