@@ -4,6 +4,7 @@
     ├─ engine               rest_for_one
     │  ├─ reqlog-writer     owns the request log's files; group commit
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
+    │  ├─ publisher         market data and user streams, of what is durable
     │  └─ snapshotter       has snapshots taken by another process, and prunes
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
@@ -27,9 +28,11 @@ from attrs import Factory, frozen
 
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.audience import Audience
 from actors.audit import AuditTrail
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.directory import Directory
+from actors.feed import Feed
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
 from actors.log_levels import LogConfig, LogLevels
@@ -37,11 +40,13 @@ from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
+from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
 from actors.showing import shown
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
+from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.system_commands import SystemCommands
 from actors.world import Blocking, Clock, Entropy, Network, Peer
@@ -62,6 +67,7 @@ class Config:
     writer: WriterConfig = Factory(WriterConfig)
     matching: MatchingConfig = Factory(MatchingConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
+    streams: StreamLimits = Factory(StreamLimits)
     gateway: GatewayConfig
     admin: AdminConfig
     metrics: MetricsConfig = Factory(MetricsConfig)
@@ -106,7 +112,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(7)
+REQLOG_WRITER, MATCHING, PUBLISHER, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -116,6 +122,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
     snapshots: Mailbox[SnapshotCall] = Mailbox("snapshotter", 32, rank=SNAPSHOTTER)
     directory, log_state, snapshot_state, sessions = Directory(), LogState(), SnapshotState(), Sessions()
+    audience, feed = Audience(), Feed()
+    streams = Streams(config.streams, directory, audience, now=trio.current_time, wake=feed.wake)
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
 
@@ -127,6 +135,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         clock=world.clock,
         entropy=world.entropy,
         state=log_state,
+        feed=feed,
         progress=world.progress,
     )
     matcher = Matching(
@@ -139,9 +148,11 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         blocking=world.blocking,
         die=world.die,
         directory=directory,
+        audience=audience,
         log_state=log_state,
         progress=world.progress,
     )
+    publisher = Publisher(streams, feed, matching.sender(PUBLISHER), world.clock)
     snapshotter = Snapshotter(
         config.snapshots,
         snapshots,
@@ -211,6 +222,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         entropy=world.entropy,
         directory=directory,
         sessions=sessions,
+        streams=streams,
         serving=addresses.client_is,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
@@ -224,6 +236,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             # A disk may stall for seconds, and a sync that has begun cannot be cancelled.
             Child("reqlog-writer", writer.run, start_timeout_seconds=None, stop_timeout_seconds=60),
             Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
+            Child("publisher", publisher.run, limit=NEVER_ESCALATES),
             Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )

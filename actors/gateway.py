@@ -26,6 +26,7 @@ from actors.mailbox import Sender
 from actors.replies import Replies
 from actors.requests import Batch
 from actors.session import Session, SessionLimits, SessionStatistics
+from actors.streams import Streams
 from actors.traffic import Traffic
 from actors.wire import encode_lines, refusal
 from actors.world import Clock, Entropy, Network, Peer
@@ -136,6 +137,7 @@ class Gateway:
         entropy: For nonces.
         directory: What is defined, for names and decimals.
         sessions: The register to keep.
+        streams: Where sessions follow channels.
         serving: Told the address clients can connect to, at every start.
     """
 
@@ -149,6 +151,7 @@ class Gateway:
         entropy: Entropy,
         directory: Directory,
         sessions: Sessions,
+        streams: Streams,
         serving: Callable[[Peer], None],
     ) -> None:
         self._config = config
@@ -159,6 +162,7 @@ class Gateway:
         self._directory = directory
         self._replies = Replies(directory)
         self._sessions = sessions
+        self._streams = streams
         self._serving = serving
         # These belong to the process: no restart gives a number or a port twice.
         self._numbers = itertools.count(1)
@@ -244,6 +248,7 @@ class Gateway:
             matching=self._matching,
             venues=self._directory.venues,
             replies=self._replies,
+            streams=self._streams,
             clock=self._clock,
             entropy=self._entropy,
             lost=self._lost.add,

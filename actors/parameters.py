@@ -22,6 +22,8 @@ DEFAULT_TRADES: Final = 100
 MAX_ROWS: Final = 1_000
 DEFAULT_ROWS: Final = 500
 MAX_BATCH_ORDERS: Final = 50
+MAX_CHANNELS: Final = 200
+MAX_CHANNEL_CHARACTERS: Final = 64
 MAX_CANCEL_AFTER_MS: Final = 86_400_000
 MAX_RECV_WINDOW_MS: Final = 60_000
 DEFAULT_RECV_WINDOW_MS: Final = 5_000
@@ -77,6 +79,21 @@ KeyName = Annotated[
 Signature = Annotated[
     str, Meta(min_length=1, max_length=128, description="an Ed25519 signature, 64 bytes in base64 or hex")
 ]
+ChannelName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_CHANNEL_CHARACTERS,
+        description="the name of a channel, such as book:BTC-USDT, kline_1m:BTC-USDT or user",
+    ),
+]
+Channels = Annotated[
+    list[ChannelName],
+    Meta(
+        min_length=1, max_length=MAX_CHANNELS, description="a list of 1 to 200 names of channels, such as book:BTC-USDT"
+    ),
+]
+FromSeq = Annotated[int, Meta(ge=1, le=_MAX_INT, description="the number of an event, a positive integer")]
 # Read one by one, so that a bad one costs only itself.
 BatchOrders = Annotated[
     list[Raw],
@@ -219,6 +236,19 @@ class RecentTradesParams(Params, frozen=True):
 
     symbol: Symbol
     limit: TradesLimit = DEFAULT_TRADES
+
+
+class ChannelsParams(Params, frozen=True):
+    """Channels, by name."""
+
+    channels: Channels
+
+
+class ResumeParams(Params, frozen=True):
+    """A channel, and the number of the first event that is wanted."""
+
+    channel: ChannelName
+    from_seq: FromSeq
 
 
 class CandlesParams(Params, frozen=True):

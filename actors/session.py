@@ -10,14 +10,19 @@ more for what has long answers; beyond that the reader stops reading, and TCP ma
 mailbox is full the reader waits likewise, and past a deadline answers 'busy'. And a client that does not read its
 answers is cut off at a deadline.
 
+What the client follows comes from `actors.streams`, already encoded: it is pushed into an outbox, which the writer
+empties between replies. A client that lets too much wait there is told that it is too slow and shown out: nothing is
+left out silently. To subscribe takes effect when its reply is written, so the events come behind it.
+
 A logon or logout decides how what follows is understood, so the reader waits for its outcome before it decodes on.
 
 A client may want its orders cancelled when the connection ends. Matching arms the session for that before the logon is
 answered, and from the moment it might be armed the end of this task, however it comes, reports the session as lost.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from math import ceil, inf
 from typing import Any, Final
 
@@ -34,18 +39,28 @@ from actors.directory import Venue
 from actors.intake import Identity, Intake
 from actors.limits import TokenBucket
 from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
+from actors.outbox import Outbox
 from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
+from actors.stream_events import ServerShutdown
+from actors.streams import Streams
 from actors.traffic import Speaker, Traffic
-from actors.turns import Group, Turn, Turns
+from actors.turns import Group, Late, Turn, Turns
 from actors.wire import Line, Refusal, RefusedError, Reply, refusal, weight_of
 from actors.world import Clock, Entropy, Peer
-from book.codes import INVALID_JSON, REJECTED_KEY, TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS, UNAUTHORIZED
+from book.codes import (
+    INVALID_JSON,
+    REJECTED_KEY,
+    SLOW_CONSUMER,
+    TOO_MANY_CONNECTIONS,
+    TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
+)
 from book.commands import ArmSession, LoseSession
 from book.definitions import Key
 from book.queries import Logon
-from book.terms import NS_PER_MS, PERMISSIONS
+from book.terms import NS_PER_MS, PERMISSIONS, READ
 
 # As much as is read at once: a window of requests, so that a loaded connection makes large batches.
 READ_BYTES: Final = 256 * 1024
@@ -53,6 +68,8 @@ READ_BYTES: Final = 256 * 1024
 TURN_WEIGHT: Final = 512
 # One write takes at most this weight and one turn more: longer ones would hold up the other connections.
 WRITE_WEIGHT: Final = 1024
+# The same in bytes, for what the client has subscribed to.
+WRITE_BYTES: Final = 256 * 1024
 NONCE_BYTES: Final = 16
 # The owner of a key mistypes now and then; whoever fails more often is guessing.
 MAX_FAILED_LOGONS: Final = 5
@@ -92,6 +109,8 @@ class SessionLimits:
     requests_per_second: int = _count(100_000)
     burst: int = _count(200_000)
     """Requests that may come at once after a while of silence."""
+    event_bytes: int = _count(4_194_304)
+    """Of events that wait for the client to read them, before it is cut off as too slow."""
 
 
 @frozen
@@ -109,6 +128,8 @@ class SessionStatistics:
     """Lines answered or being answered."""
     in_flight: int
     """Weight of what is not answered yet."""
+    subscriptions: int
+    """Channels it follows."""
 
 
 class Session:
@@ -121,6 +142,7 @@ class Session:
         matching: Where batches go.
         venues: The markets, by name, as the directory keeps them.
         replies: Makes answers.
+        streams: Where channels are followed.
         clock: For the times that clients see.
         entropy: For the nonce.
         lost: Told this session's number when it is over and its orders are to be cancelled.
@@ -138,6 +160,7 @@ class Session:
         matching: Sender[Batch],
         venues: Mapping[str, Venue],
         replies: Replies,
+        streams: Streams,
         clock: Clock,
         entropy: Entropy,
         lost: Callable[[int], None],
@@ -151,6 +174,7 @@ class Session:
         self._matching = matching
         self._venues = venues
         self._replies = replies
+        self._streams = streams
         self._clock = clock
         self._lost = lost
         self.traffic = traffic
@@ -180,6 +204,7 @@ class Session:
         # What is under way.
         self._lines = Lines()
         self._turns = Turns()
+        self._outbox = Outbox(limits.event_bytes)
         self._requests = 0
         self._reading = True
         self._stopping = False
@@ -201,6 +226,7 @@ class Session:
                         nursery.start_soon(self._write)
                         await self._read()
                 finally:
+                    self._streams.leave(self)
                     if self._armed:
                         self._lost(self.number)
                 if self._stopping or self._expelled:
@@ -208,12 +234,27 @@ class Session:
 
     def stop(self) -> None:
         """Read no more; answer what was read, then close."""
+        if self._streams.follows(self):
+            self._append(ServerShutdown(self._now_ms()))
         self._stopping = True
         self._receiving.cancel()
 
     def kill(self) -> None:
         """Close at once. What is in flight happens or not, as if the client had gone."""
         self._scope.cancel()
+
+    def push(self, lines: Sequence[bytes]) -> None:
+        """Send events, behind what was pushed before. Never blocks or raises."""
+        if self._expelled or not self._reading:
+            return
+        if self._outbox.put(lines):
+            self._news.set()
+            return
+        self._streams.state.slow_consumers += 1
+        self._streams.leave(self)
+        self._outbox.clear()
+        self._expel(SLOW_CONSUMER, "events come faster than they are read; resume where they stop")
+        self._receiving.cancel()
 
     def statistics(self) -> SessionStatistics:
         """What an operator wants to know."""
@@ -226,6 +267,7 @@ class Session:
             self._connected_since,
             self._requests,
             self._turns.weight,
+            len(self._streams.of(self)),
         )
 
     async def _linger(self) -> None:
@@ -256,7 +298,7 @@ class Session:
 
     async def _receive(self) -> bytes:
         """What arrives next; nothing at the client's end, at `stop`, and when a deadline passed."""
-        while not self._stopping:
+        while not (self._stopping or self._expelled):
             with trio.CancelScope(deadline=min(self._idle_at, self._half_line_at)) as self._receiving:
                 try:
                     return bytes(await self._stream.receive_some(READ_BYTES))
@@ -268,7 +310,7 @@ class Session:
                 self._expel(INVALID_JSON, f"the line was not finished within {self._limits.line_seconds:g} s")
                 break
             if now < self._idle_at:
-                continue  # it was `stop`
+                continue  # it was `stop`, or it was too slow
             if not self._turns.weight:
                 self._expel(TOO_MANY_CONNECTIONS, "no request came for a while, and idle connections are not kept")
                 break
@@ -321,6 +363,8 @@ class Session:
                     return request
                 elif type(request) is wire.OrderBatch:
                     self._gather(turn, request)
+                elif isinstance(request, _Following):
+                    slots.append(self._follow(request))
                 else:
                     slots.append(self._answerers[kind](request))
                 turn.weight += weight_of(request)
@@ -385,7 +429,7 @@ class Session:
         except NotDone as fate:
             batch.fail(fate)
 
-    def _append(self, line: Line, asked: type | None = None, began_ns: int = 0) -> None:
+    def _append(self, line: Line | Late, asked: type | None = None, began_ns: int = 0) -> None:
         """Queue one line that needs nobody, and what it answers, if anything."""
         self._turns.append_line(line, asked, began_ns)
         self._news.set()
@@ -410,6 +454,35 @@ class Session:
             raise RefusedError(UNAUTHORIZED, "nobody is logged on")
         permissions = [name for bit, name in PERMISSIONS.items() if who.permissions & bit]
         return Reply(request.id, 200, results.LoggedOn(who.account, permissions, who.since_ms, self._armed))
+
+    # -------------------------------------------------------------------------------------------------------- following
+
+    def _follow(self, request: "_Following") -> Late:
+        """What changes the subscriptions, in the name of who speaks now, when its reply is written."""
+        who = self._identity
+        names = [request.params.channel] if isinstance(request, wire.Resume) else request.params.channels
+        if who is not None and "user" in names and not who.permissions & READ:
+            raise RefusedError(REJECTED_KEY, f"this key has no permission to {PERMISSIONS[READ]}")
+        return Late(partial(self._followed, request, None if who is None else who.account))
+
+    def _followed(self, request: "_Following", account: int | None) -> Reply | Refusal:
+        streams = self._streams
+        if self._expelled:
+            return refusal(request.id, SLOW_CONSUMER, "this connection is being closed")
+        try:
+            if isinstance(request, wire.Subscribe):
+                streams.subscribe(self, account, request.params.channels)
+            elif isinstance(request, wire.Unsubscribe):
+                streams.unsubscribe(self, request.params.channels)
+            else:
+                streams.resume(self, account, request.params.channel, request.params.from_seq)
+        except RefusedError as error:
+            return _refusal(request.id, error)
+        return Reply(request.id, 200, results.Subscriptions(streams.of(self)))
+
+    def _logged_out(self, request: wire.Logout) -> Reply:
+        self._streams.unsubscribe(self, ["user"])
+        return Reply(request.id, 200, results.Nothing())
 
     def _now_ms(self) -> int:
         return self._clock.wall_ns() // NS_PER_MS
@@ -454,7 +527,7 @@ class Session:
         self._armed = isinstance(outcome, Done | OutcomeUnknown)
         return outcome
 
-    async def _logout_answer(self, request: wire.Logout) -> Reply | Refusal:
+    async def _logout_answer(self, request: wire.Logout) -> Reply | Refusal | Late:
         if self._identity is None:
             return refusal(request.id, UNAUTHORIZED, "nobody is logged on")
         if self._armed:
@@ -463,7 +536,7 @@ class Session:
                 return self._replies.reply(request, outcome)
             self._armed = False
         self._speak_as(None)
-        return Reply(request.id, 200, results.Nothing())
+        return Late(partial(self._logged_out, request))
 
     async def _ask(self, request: Request) -> Outcome:
         """Ask matching one thing, and wait."""
@@ -487,21 +560,25 @@ class Session:
 
     async def _write(self) -> None:
         while self._reading or self._turns:
+            events = self._outbox.take(WRITE_BYTES)
             turns = self._turns.take(WRITE_WEIGHT)
-            if not turns:
+            if not turns and not events:
                 # No deadline: each batch is settled exactly once, and the reader ends by deadlines of its own.
                 self._news = trio.Event()
                 await self._news.wait()
                 continue
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
-            if not await self._send(wire.encode_lines(lines)):
+            if not await self._send(events + wire.encode_lines(lines)):
                 self.kill()
                 return
             self._turns.done(turns)
             self._room.set()
-            who = self._identity
-            speaker = Speaker(self.number, None if who is None else who.account)
-            self.traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
+            self._report(turns, lines)
+
+    def _report(self, turns: list[Turn], lines: list[Line]) -> None:
+        who = self._identity
+        speaker = Speaker(self.number, None if who is None else who.account)
+        self.traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""
@@ -518,6 +595,8 @@ class Session:
 
 
 _ChangeOfSpeaker = wire.Logon | wire.Logout
+
+_Following = wire.Subscribe | wire.Unsubscribe | wire.Resume
 
 _Fill = Callable[[Turn, Iterator[bytes]], _ChangeOfSpeaker | None]
 

@@ -20,6 +20,7 @@ from actors.parameters import (
     CancelParams,
     CancelReplaceParams,
     CandlesParams,
+    ChannelsParams,
     DepthParams,
     HistoryParams,
     Id,
@@ -29,9 +30,11 @@ from actors.parameters import (
     OpenOrdersParams,
     PlaceParams,
     RecentTradesParams,
+    ResumeParams,
     StatusParams,
 )
 from actors.results import Result
+from actors.stream_events import ServerShutdown
 from book.codes import (
     CODE_NAMES,
     INVALID_SIGNATURE,
@@ -216,6 +219,27 @@ class Candles(_Request, frozen=True, tag="klines"):
     weight: ClassVar[int] = 64
 
 
+class Subscribe(_Request, frozen=True, tag="subscribe"):
+    """Follow these channels too."""
+
+    params: ChannelsParams
+    weight: ClassVar[int] = 16
+
+
+class Unsubscribe(_Request, frozen=True, tag="unsubscribe"):
+    """Follow these channels no more."""
+
+    params: ChannelsParams
+    weight: ClassVar[int] = 16
+
+
+class Resume(_Request, frozen=True, tag="resume"):
+    """Go on with a channel where it was left."""
+
+    params: ResumeParams
+    weight: ClassVar[int] = 16
+
+
 Request = (
     Ping
     | Time
@@ -241,6 +265,9 @@ Request = (
     | RecentTrades
     | DayTicker
     | Candles
+    | Subscribe
+    | Unsubscribe
+    | Resume
 )
 
 
@@ -290,6 +317,7 @@ class Error(Struct, frozen=True, gc=False, rename="camel"):
     reason: str | UnsetType = UNSET
     order_id: int | UnsetType = UNSET  # the order that has the clientOrderId already
     retry_after: int | UnsetType = UNSET  # ms
+    channel: str | UnsetType = UNSET  # that something is missing of
 
 
 class Several(Result, frozen=True):
@@ -309,7 +337,7 @@ class Hello(Struct, frozen=True, gc=False, tag="hello", tag_field="event"):
     time: int
 
 
-Line = Reply | Refusal | Hello
+Line = Reply | Refusal | Hello | ServerShutdown
 
 encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -357,7 +385,8 @@ def refusal(
     reason: str | UnsetType = UNSET,
     order_id: int | UnsetType = UNSET,
     retry_after: int | UnsetType = UNSET,
+    channel: str | UnsetType = UNSET,
 ) -> Refusal:
     """The line that says no."""
-    error = Error(code, CODE_NAMES[code], message, reason, order_id, retry_after)
+    error = Error(code, CODE_NAMES[code], message, reason, order_id, retry_after, channel)
     return Refusal(request_id, _STATUS.get(code, 400), error)

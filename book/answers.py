@@ -45,6 +45,7 @@ from book.queries import (
     RecentTrades,
     Ticker,
     TickerView,
+    WholeBook,
 )
 from book.refusals import NO_SUCH_ORDER, UNKNOWN_SYMBOL
 from book.state import State
@@ -56,7 +57,7 @@ TICKER_MINUTES: Final = 1_440  # 24 hours, the current minute among them
 
 def answer(state: State, query: Query, time_ns: int) -> Answer | Rejected:
     """The answer to a query whose types have been checked, at `time_ns`."""
-    if isinstance(query, (Depth, RecentTrades, Ticker, Candles)):
+    if isinstance(query, (Depth, WholeBook, RecentTrades, Ticker, Candles)):
         market = state.markets.get(query.symbol)
         return UNKNOWN_SYMBOL if market is None else _of_market(market, query, time_ns)
     if type(query) is Logon:
@@ -73,9 +74,13 @@ def answer(state: State, query: Query, time_ns: int) -> Answer | Rejected:
     raise AssertionError(f"{type(query).__name__} is for somebody else to answer")
 
 
-def _of_market(market: LiveMarket, query: Depth | RecentTrades | Ticker | Candles, time_ns: int) -> Answer | Rejected:
+def _of_market(
+    market: LiveMarket, query: Depth | WholeBook | RecentTrades | Ticker | Candles, time_ns: int
+) -> Answer | Rejected:
     if type(query) is Depth:
-        return _depth(market, query.limit)
+        return _bad_limit(query.limit, MAX_DEPTH) or _depth(market, query.limit)
+    if type(query) is WholeBook:
+        return _depth(market, MAX_INT)
     if type(query) is RecentTrades:
         return _recent_trades(market, query.limit)
     if type(query) is Ticker:
@@ -120,11 +125,9 @@ def _negative(field: str, value: int) -> Rejected | None:
 # Of a market
 
 
-def _depth(market: LiveMarket, limit: int) -> DepthView | Rejected:
+def _depth(market: LiveMarket, limit: int) -> DepthView:
     book = market.book
-    return _bad_limit(limit, MAX_DEPTH) or DepthView(
-        market.definition.symbol, book.seq, book.bids.depth(limit), book.asks.depth(limit)
-    )
+    return DepthView(market.definition.symbol, book.seq, book.bids.depth(limit), book.asks.depth(limit))
 
 
 def _recent_trades(market: LiveMarket, limit: int) -> list[PublicTrade] | Rejected:
@@ -246,6 +249,7 @@ def _details(state: State, account: AccountState) -> AccountDetailsView:
         account.cancel_all_due_ns,
         len(state.open_orders(account)),
         [(asset, units) for asset, units in owed if units],
+        account.user_seq,
     )
 
 

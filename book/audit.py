@@ -151,6 +151,10 @@ def check_market(market: LiveMarket, orders: dict[int, Order], last_order_id: in
     for order in resting + waiting:
         _check_open(market, order, orders, last_order_id)
     _check_market_state(market)
+    if market.book.seq < market.last_trade_id + len(resting):
+        raise AssertionError(
+            f"{len(resting)} orders came and {market.last_trade_id} traded in {market.book.seq} changes"
+        )
     opened = 0
     for number, trader in market.traders.items():
         if trader.account.number != number or trader.symbol != market.definition.symbol:
@@ -251,6 +255,7 @@ def check_trades(state: State) -> None:
     known: set[tuple[int, str, int]] = set()
     for account in state.accounts.values():
         _check_account_trades(state, account, remembered)
+        _check_told(state, account)
         known |= {(account.number, trade.trade.symbol, trade.trade.trade_id) for trade in account.trades.all()}
     for (symbol, number), trade in remembered.items():
         for party in (trade.trade.maker_account, trade.trade.taker_account):
@@ -258,6 +263,13 @@ def check_trades(state: State) -> None:
                 owner = state.accounts.get(party)
                 if owner is None or len(owner.trades.all()) < ACCOUNT_TRADES:
                     raise AssertionError(f"account {party} does not remember trade {number} in {symbol}")
+
+
+def _check_told(state: State, account: AccountState) -> None:
+    """Whatever is remembered of the account, and each of its open orders, its owner was told."""
+    least = len(account.trades.all()) + len(account.finished_orders.all()) + len(state.open_orders(account))
+    if not least <= account.user_seq <= MAX_INT:
+        raise AssertionError(f"the owner of account {account.number} was told {account.user_seq} things of {least}")
 
 
 def _check_in_time(trades: list[TradeImage], last_time_ns: int) -> None:

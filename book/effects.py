@@ -4,14 +4,16 @@ from book.events import Event, Rejected
 
 
 class Effects:
-    """The moment a command takes effect, and the events that follow from it, in order."""
+    """The command's sequence number, the moment it takes effect, and the events that follow from it, in order."""
 
-    __slots__ = ("events", "time_ns")
+    __slots__ = ("events", "seq", "time_ns")
 
+    seq: int
     time_ns: int
     events: list[Event]
 
-    def __init__(self, time_ns: int) -> None:
+    def __init__(self, seq: int, time_ns: int) -> None:
+        self.seq = seq
         self.time_ns = time_ns
         self.events = []
 

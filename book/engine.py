@@ -11,7 +11,7 @@ who acts is elsewhere: definitions in book.registry, orders in book.admission an
 in book.live_market. What must hold at all times is written down in book.audit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -41,7 +41,7 @@ from book.commands import (
 )
 from book.digest import RollingDigest
 from book.effects import Effects
-from book.events import Event, Rejected
+from book.events import Adjusted, Credited, Event, Rejected
 from book.image import decode, encode
 from book.leaving import (
     arm_session,
@@ -64,7 +64,7 @@ from book.plain import (
     check_query,
     place_fields,
 )
-from book.queries import Acceptable, Answer, JudgeOrder, Query
+from book.queries import Acceptable, Answer, BookChange, JudgeOrder, Query
 from book.refusals import UNKNOWN_ORDER, UNKNOWN_SYMBOL, declined, outside
 from book.settings import carry_out
 from book.state import State
@@ -107,7 +107,7 @@ class Engine:
             raise ValueError(f"time {time_ns} ns after {state.last_time_ns} ns")
         if 0 < state.timers.next_ns <= time_ns and type(command) is not Tick:
             raise ValueError(f"what is due at {state.timers.next_ns} ns falls due by a Tick, before {time_ns} ns")
-        effects = Effects(time_ns)
+        effects = Effects(seq, time_ns)
         kind = type(command)
         if kind is _PlaceOrder:
             refused = self._place(place_fields(command), effects)  # type: ignore[arg-type]  # as it was just seen
@@ -117,7 +117,7 @@ class Engine:
             refused = self._amend(amend_fields(command), effects)  # type: ignore[arg-type]  # as above
         else:
             check_command(command)
-            refused = self._apply_seldom(command, seq, effects)
+            refused = self._apply_seldom(command, effects)
         if refused is not None:
             return refused
         state.last_seq = seq
@@ -130,7 +130,7 @@ class Engine:
         return self.state.timers.next_ns
 
     def _apply_seldom(  # noqa: PLR0911 -- one command, one answer
-        self, command: Command, seq: int, effects: Effects
+        self, command: Command, effects: Effects
     ) -> Rejected | None:
         if isinstance(command, (CancelAll, CancelAllAfter, ArmSession)):
             return self._trade_seldom(command, effects)
@@ -150,7 +150,15 @@ class Engine:
             return clear_market(self.state, command.symbol, effects)
         if isinstance(command, (DefineAsset, DefineMarket, DefineAccount, DefineKey)):
             return effects.record(self.state.define(command))
-        return effects.record(carry_out(self.state, command, seq))
+        return self._set(command, effects)
+
+    def _set(self, command: Command, effects: Effects) -> Rejected | None:
+        outcome = carry_out(self.state, command, effects.seq)
+        if type(outcome) is Credited:
+            self.state.accounts[outcome.account].tell(effects.seq)
+        elif type(outcome) is Adjusted:
+            self.state.accounts[outcome.account].tell_balances(effects.seq)
+        return effects.record(outcome)
 
     def _trade_seldom(self, command: CancelAll | CancelAllAfter | ArmSession, effects: Effects) -> Rejected | None:
         account = self._authorise(
@@ -351,6 +359,30 @@ class Engine:
             order = self._admit(place_fields(query.order), now_ns)
             return Acceptable() if isinstance(order, Order) else order
         return answer(self.state, query, now_ns)
+
+    # What is followed
+
+    def watch(self, symbols: Collection[str]) -> None:
+        """Note what changes in the books of these markets, and in no others, for `take_changes`. No part of the state.
+
+        Whoever asks for the `WholeBook` after this, and then applies the changes, has the book as it is.
+        """
+        for symbol, market in self.state.markets.items():
+            market.book.watch(symbol in symbols)
+
+    def take_changes(self) -> list[BookChange]:
+        """What changed in the books that are watched since it was asked last."""
+        changes: list[BookChange] = []
+        for symbol, market in self.state.markets.items():
+            book = market.book
+            first, bids, asks = book.take_changes()
+            if bids or asks:
+                changes.append(BookChange(symbol, first, book.seq, bids, asks))
+        return changes
+
+    def user_seq(self, account: int) -> int:
+        """How many events the owner of the account has been told, or could have been. KeyError if there is none."""
+        return self.state.accounts[account].user_seq
 
     # The whole state
 

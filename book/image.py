@@ -15,7 +15,7 @@ from book.events import Adjusted, Credited, OrderView, Trade
 from book.queries import Candle
 from book.terms import MAX_INT, PPM
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
 _Code = Annotated[int, Meta(ge=0, le=255)]
@@ -91,6 +91,7 @@ class AccountImage(_Image, frozen=True):
     tier: _Code
     frozen: bool
     trades: list[TradeImage]
+    user_seq: _Count
 
 
 class EngineImage(_Image, frozen=True):

@@ -17,7 +17,7 @@ from book.order_book import OrderBook
 from book.orders import Order, Trader, order_id_of, restored
 from book.rates import part
 from book.stops import Stops
-from book.terms import BUY, HALT, MAX_INT, NS_PER_MS, STOP_LOSS, TAKE_PROFIT, TRADING
+from book.terms import BUY, FILLED, HALT, MAX_INT, NS_PER_MS, STOP_LOSS, TAKE_PROFIT, TRADING
 from book.timers import EXPIRY, RESUMPTION, Timers
 
 # Of a step of `restore`: some hundred microseconds.
@@ -209,6 +209,8 @@ class LiveMarket:
         view = order.view()
         trader.account.finish(view)
         effects.events.append(_OrderClosed(view))
+        if status != FILLED:  # as its last trade says
+            trader.account.tell(effects.seq)
 
     # What it remembers
 

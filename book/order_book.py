@@ -15,6 +15,9 @@ than a few in a row, and swept out everywhere once they outnumber the others. So
 emptied the levels, and no more than half of what is kept is ever empty (and `SPARE` besides).
 
 Nothing scans a queue: orders leave by their links, and the summary of a level changes with them.
+
+Whoever wants to follow the book has it watched: from then on each side notes at which prices something changed, and
+`take_changes` says what stands there now. That is no part of the book's state: it is in no dump, and changes nothing.
 """
 
 from bisect import insort
@@ -32,7 +35,7 @@ STEPS: Final = 8  # empty levels stepped over each time before they are dropped 
 class BookSide:
     """The bids or the asks."""
 
-    __slots__ = ("_empty", "_levels", "_merits", "best", "sign")
+    __slots__ = ("_empty", "_levels", "_merits", "best", "sign", "touched")
 
     def __init__(self, sign: int) -> None:
         self.sign: Final = sign  # merit = sign * price: 1 for bids, -1 for asks
@@ -40,6 +43,7 @@ class BookSide:
         self._levels: dict[int, PriceLevel] = {}
         self._merits: list[int] = []
         self._empty: int = 0
+        self.touched: set[int] | None = None  # prices at which something changed; None: nobody watches
 
     def add(self, order: Order) -> None:
         """Queue an order at its price."""
@@ -51,6 +55,9 @@ class BookSide:
         elif level.count == 0:
             self._empty -= 1
         level.append(order)
+        touched = self.touched
+        if touched is not None:
+            touched.add(order.price)
         best = self.best
         if best is None or level.merit > best.merit:
             self.best = level
@@ -61,6 +68,9 @@ class BookSide:
         if level is None:
             raise AssertionError(f"order {order.order_id} is not on the book")
         level.remove(order)
+        touched = self.touched
+        if touched is not None:
+            touched.add(level.price)
         if level.count == 0:
             self._empty += 1
             if level is self.best:
@@ -74,6 +84,23 @@ class BookSide:
             level = self._levels[self.sign * merit]
             if level.count:
                 yield level
+
+    def touch(self, level: PriceLevel) -> None:
+        """Note that a level has changed by other ways than `add` and `remove`."""
+        touched = self.touched
+        if touched is not None:
+            touched.add(level.price)
+
+    def take_touched(self) -> list[tuple[int, int]]:
+        """The levels that changed since it was asked last, as (price, lots shown now), best first."""
+        if not self.touched:
+            return []
+        prices, self.touched = self.touched, set()
+        return [(price, self._shown_at(price)) for price in sorted(prices, reverse=self.sign == 1)]
+
+    def _shown_at(self, price: int) -> int:
+        level = self._levels.get(price)
+        return 0 if level is None else level.quantity
 
     def depth(self, limit: int) -> list[tuple[int, int]]:
         """The best `limit` levels as (price, lots shown), best first."""
@@ -128,12 +155,27 @@ class BookSide:
 class OrderBook:
     """Both sides, and the number of changes they have seen."""
 
-    __slots__ = ("asks", "bids", "seq")
+    __slots__ = ("_told_seq", "asks", "bids", "seq")
 
     def __init__(self) -> None:
         self.bids: Final = BookSide(1)
         self.asks: Final = BookSide(-1)
         self.seq: int = 0
+        self._told_seq: int = 0  # the last change that who watches was told
+
+    def watch(self, watched: bool) -> None:
+        """Note what changes from now on, or nothing any more."""
+        if watched == (self.bids.touched is not None):
+            return
+        self.bids.touched = set() if watched else None
+        self.asks.touched = set() if watched else None
+        self._told_seq = self.seq
+
+    def take_changes(self) -> tuple[int, list[tuple[int, int]], list[tuple[int, int]]]:
+        """The first change that was not told yet, and what stands on both sides where something changed."""
+        first = self._told_seq + 1
+        self._told_seq = self.seq
+        return first, self.bids.take_touched(), self.asks.take_touched()
 
     def side(self, side: int) -> BookSide:
         """The side that orders of this side rest on."""
@@ -163,14 +205,17 @@ class OrderBook:
         if level is None or not 0 < lots <= shown:
             raise AssertionError(f"order {order.order_id} cannot trade {lots} of {shown}")
         self.seq += 1
+        side = self.bids if order.side == BUY else self.asks
         if lots < shown:
             level.quantity -= lots
+            side.touch(level)
         elif order.hidden:
             self.seq += 1
             level.quantity -= lots
             level.refresh(order)
+            side.touch(level)
         else:
-            (self.bids if order.side == BUY else self.asks).remove(order)
+            side.remove(order)
 
     def reduce(self, order: Order, lots: int) -> None:
         """A resting order wants so much less, of what it hides first; it keeps its place, if anything is left of it.
@@ -182,18 +227,22 @@ class OrderBook:
         if level is None or lots <= 0 or left < 0:
             raise AssertionError(f"order {order.order_id} cannot lose {lots}")
         self.seq += 1
+        side = self.side(order.side)
         if left:
             hidden = min(order.hidden, lots)
             order.hidden -= hidden
             level.hidden -= hidden
             level.quantity -= lots - hidden
+            side.touch(level)
         else:
-            self.side(order.side).remove(order)
+            side.remove(order)
 
     def check(self) -> None:
         """Both sides hold together and do not cross. Raises AssertionError."""
         self.bids.check()
         self.asks.check()
+        if (self.bids.touched is None) != (self.asks.touched is None) or not 0 <= self._told_seq <= self.seq:
+            raise AssertionError(f"the book is watched on one side, or {self._told_seq} was told of {self.seq}")
         bid, ask = self.bids.best, self.asks.best
         if bid is not None and ask is not None and bid.price >= ask.price:
             raise AssertionError(f"bid {bid.price} crosses ask {ask.price}")

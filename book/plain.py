@@ -52,6 +52,7 @@ from book.queries import (
     OrderStatus,
     RecentTrades,
     Ticker,
+    WholeBook,
 )
 
 _astuple: Final = astuple  # as in book.orders
@@ -76,7 +77,7 @@ _QUERIES: Final[dict[type, list[type]]] = {
     struct: _types(struct)
     for struct in (
         *(OrderStatus, OpenOrders, Balances, Depth, Logon, Directory, Info, JudgeOrder),
-        *(AccountTrades, AccountOrders, AccountDetails, Commission, RecentTrades, Ticker, Candles),
+        *(AccountTrades, AccountOrders, AccountDetails, Commission, RecentTrades, Ticker, Candles, WholeBook),
     )
 }
 

@@ -47,6 +47,13 @@ class Depth(Struct, frozen=True, gc=False):
 
 
 @final
+class WholeBook(Struct, frozen=True, gc=False):
+    """All price levels of a market. Answer: DepthView."""
+
+    symbol: str
+
+
+@final
 class Logon(Struct, frozen=True, gc=False):
     """The key of this name, as it may act now. Answer: Key, or Rejected REJECTED_KEY."""
 
@@ -156,6 +163,7 @@ Query = (
     | RecentTrades
     | Ticker
     | Candles
+    | WholeBook
 )
 
 
@@ -171,6 +179,16 @@ class DepthView(Struct, frozen=True, gc=False):
     """Price levels best first, (ticks, lots shown) each; `seq` counts the changes of this book."""
 
     symbol: str
+    seq: int
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
+
+
+class BookChange(Struct, frozen=True, gc=False):
+    """The levels that the changes `first_seq`..`seq` of a book left otherwise: (ticks, lots shown now, 0 for none)."""
+
+    symbol: str
+    first_seq: int
     seq: int
     bids: list[tuple[int, int]]
     asks: list[tuple[int, int]]
@@ -284,6 +302,7 @@ class AccountDetailsView(Struct, frozen=True, gc=False):
     cancel_all_due_ns: int  # 0: not armed
     open_orders: int
     receivables: list[tuple[str, int]]  # what it owes the house: (asset, engine units), in the order of assets
+    user_seq: int = 0  # of the last event that its owner was told, or could have been
 
 
 Answer = (

@@ -11,7 +11,7 @@ rule is not met, `Refusal` is raised. Then it is carried out, event by event (re
 Comments that begin with > are sentences of the design, the lines below follow them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import get_args
 
 from book.commands import (
@@ -43,11 +43,12 @@ from book.events import (
     OrderAmended,
     Rejected,
 )
-from book.queries import Answer, Info, InfoView, Query
+from book.queries import Answer, BookChange, Info, InfoView, Query
 from book.reference_definitions import judge_account, judge_asset, judge_key, judge_market
+from book.reference_following import count_told, difference
 from book.reference_judging import is_reduction, judge_amendment, judge_order, judge_sender, open_order
 from book.reference_orders import Order
-from book.reference_questions import answer
+from book.reference_questions import answer, whole_book
 from book.reference_rules import Refusal, judge_types
 from book.reference_settings import carry_out, credit
 from book.reference_state import State
@@ -101,6 +102,7 @@ class ReferenceEngine:
             return refusal.answer
         self.last_seq = seq
         self.last_time_ns = time_ns
+        count_told(self.state, events)
         return events
 
     def _carry_out(self, command: Command, seq: int, time_ns: int) -> Iterator[Event]:
@@ -233,6 +235,31 @@ class ReferenceEngine:
             open_orders=len(self.state.open),
             engine_version=self.state.engine_version,
         )
+
+    # --- What is followed ---------------------------------------------------------------------------------------------
+
+    def watch(self, symbols: Collection[str]) -> None:
+        """Tell of changes in the books of these markets, and in no others."""
+        state = self.state
+        watched = [market for market in state.markets if market.symbol in symbols]
+        state.watched = {
+            market.symbol: state.watched.get(market.symbol) or whole_book(state, market) for market in watched
+        }
+
+    def take_changes(self) -> list[BookChange]:
+        """What stands otherwise in the books that are watched since it was asked last."""
+        state = self.state
+        changes = []
+        for symbol, before in state.watched.items():
+            now = state.watched[symbol] = whole_book(state, state.market(symbol))
+            if now.seq > before.seq:
+                bids, asks = difference(before.bids, now.bids), difference(before.asks, now.asks)
+                changes.append(BookChange(symbol, before.seq + 1, now.seq, bids[::-1], asks))
+        return changes
+
+    def user_seq(self, account: int) -> int:
+        """How many events the owner of the account has been told, or could have been."""
+        return self.state.user_seqs[account]
 
     # --- Checking -----------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from book.queries import (
     RecentTrades,
     Ticker,
     TickerView,
+    WholeBook,
 )
 from book.reference_judging import judge_order
 from book.reference_rules import Refusal, demand
@@ -53,7 +54,7 @@ KEPT: Final = 1_000
 CANDLES_KEPT: Final = 1_500
 
 AccountQuery = OrderStatus | OpenOrders | Balances | AccountTrades | AccountOrders | AccountDetails | Commission
-MarketQuery = Depth | RecentTrades | Ticker | Candles
+MarketQuery = Depth | RecentTrades | Ticker | Candles | WholeBook
 Question = AccountQuery | MarketQuery | JudgeOrder | Logon | Directory  # Info is for the engine itself
 
 
@@ -67,6 +68,8 @@ def answer(state: State, query: Question, time_ns: int) -> Answer:  # noqa: PLR0
         return Acceptable()
     if isinstance(query, Depth):
         return _depth(state, query)
+    if isinstance(query, WholeBook):
+        return whole_book(state, state.market(query.symbol))
     if isinstance(query, Logon):
         return _logon(state, query)
     if isinstance(query, RecentTrades):
@@ -146,6 +149,7 @@ def _account_details(state: State, query: AccountDetails) -> AccountDetailsView:
         cancel_all_due_ns=state.cancel_all_due.get(number, 0),
         open_orders=len(state.open_orders(number)),
         receivables=[(name, amount) for name, amount in owed if amount],
+        user_seq=state.user_seqs[number],
     )
 
 
@@ -153,16 +157,21 @@ def _account_details(state: State, query: AccountDetails) -> AccountDetailsView:
 
 
 def _depth(state: State, query: Depth) -> DepthView:
-    market = state.market(query.symbol)
+    whole = whole_book(state, state.market(query.symbol))
     # > `symbol,limit=100 (<= 5,000)`. A `limit` out of range: -1130.
     _demand_limit(query.limit, 5_000)
+    return DepthView(whole.symbol, whole.seq, whole.bids[: query.limit], whole.asks[: query.limit])
+
+
+def whole_book(state: State, market: Market) -> DepthView:
+    """Every level of a market, best first."""
     levels: dict[int, dict[int, int]] = {BUY: {}, SELL: {}}
     for order in state.resting:
         if order.market is market:
             side = levels[order.side]
             side[order.price] = side.get(order.price, 0) + order.shown
-    bids = sorted(levels[BUY].items(), reverse=True)[: query.limit]
-    asks = sorted(levels[SELL].items())[: query.limit]
+    bids = sorted(levels[BUY].items(), reverse=True)
+    asks = sorted(levels[SELL].items())
     return DepthView(market.symbol, state.book_seqs[market.symbol], bids, asks)
 
 

@@ -15,7 +15,7 @@ from attrs import Factory, define, field
 from book import codes, terms
 from book.definitions import Account, Asset, Key, Market
 from book.events import Adjusted, Credited, MarketStateChanged, Rejected, Trade
-from book.queries import AccountTrade
+from book.queries import AccountTrade, DepthView
 from book.reference_definitions import tick_value
 from book.reference_orders import Order
 from book.reference_rules import Refusal
@@ -51,6 +51,9 @@ class State:
     last_order_id: int = 0
     trades: list[tuple[int, Trade]] = Factory(list)  # with their times
     book_seqs: Counter[str] = Factory(Counter)  # by symbol, how often its resting orders changed
+
+    user_seqs: Counter[int] = Factory(Counter)  # by account, how many events its owner could have been told
+    watched: dict[str, DepthView] = Factory(dict)  # by symbol, the book as it was told last
 
     # --- What is defined and set --------------------------------------------------------------------------------------
 

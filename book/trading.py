@@ -46,6 +46,7 @@ def enter(market: LiveMarket, order: Order, effects: Effects) -> None:
     """The order takes effect. It has been judged (book.admission), so it says what to hold; and it has its id."""
     hold(market.paying(order), order.held)
     effects.events.append(_OrderAccepted(order.view()))
+    order.trader.account.tell(effects.seq)
     if order.stop_price:
         market.wait(order)
     else:
@@ -73,6 +74,7 @@ def amend(market: LiveMarket, order: Order, quantity: int, price: int, effects: 
     else:
         market.give_back(order, order.held - need)
     effects.events.append(_OrderAmended(order.view()))
+    order.trader.account.tell(effects.seq)
     if anew:
         _meet_the_book(market, order, effects)
         let_triggered_enter(market, effects)
@@ -84,6 +86,7 @@ def let_triggered_enter(market: LiveMarket, effects: Effects) -> None:
         _, order = market.triggered.popitem(last=False)
         order.updated_ns = effects.time_ns
         effects.events.append(OrderTriggered(order.view()))
+        order.trader.account.tell(effects.seq)
         if triggered_may_enter(market, order):
             _meet_the_book(market, order, effects)
         else:
@@ -161,6 +164,8 @@ def _trade(market: LiveMarket, taker: Order, maker: Order, lots: int, effects: E
         taker_fee,
     )
     effects.events.append(trade)
+    maker.trader.account.tell(effects.seq)
+    taker.trader.account.tell(effects.seq)
     market.remember(trade, maker, taker, effects.time_ns)
     market.candles.add(price, lots, notional, effects.time_ns)
     if taker.side == BUY:
@@ -237,6 +242,7 @@ def _decrement(market: LiveMarket, taker: Order, maker: Order, wanted: int, effe
         market.give_back(taker, cost + units)
         taker.updated_ns = effects.time_ns
         effects.events.append(OrderReduced(taker.order_id, lots, taker.view()))
+        taker.trader.account.tell(effects.seq)
     else:
         _shrink(market, taker, lots, effects)
     return True
@@ -247,3 +253,4 @@ def _shrink(market: LiveMarket, order: Order, lots: int, effects: Effects) -> No
     order.updated_ns = effects.time_ns
     market.give_back(order, order.held - market.need(order))
     effects.events.append(OrderReduced(order.order_id, lots, order.view()))
+    order.trader.account.tell(effects.seq)

@@ -153,7 +153,9 @@ def _render(name: str, result: Mapping[str, Any]) -> Tree | Table | JSON:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(*rows[0], box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")  # on a narrow terminal a long word is broken, and not cut off
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     return table

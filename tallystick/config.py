@@ -26,6 +26,7 @@ from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
 from actors.snapshotter import SnapshotConfig
+from actors.streams import StreamLimits
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
 from book.definitions import Account, Asset
 from book.engine import Engine
@@ -68,6 +69,7 @@ class File:
     gateway: GatewayConfig = Factory(GatewayConfig)
     writer: WriterConfig = Factory(WriterConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
+    streams: StreamLimits = Factory(StreamLimits)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     log: LogConfig = Factory(LogConfig)
@@ -105,6 +107,7 @@ def load(path: Path) -> Settings:
             snapshots=file.snapshots,
             matching=MatchingConfig(definitions),
             gateway=file.gateway,
+            streams=file.streams,
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from rich.markup import escape
 from rich.text import Text
 
-BAR_CELLS: Final = 24
+BAR_CELLS: Final = 22
 LEVELS: Final = 8
 _STATE_STYLES: Final = {"running": "green", "starting": "yellow", "stopping": "yellow", "backing-off": "red bold"}
 _MARKET_STYLES: Final = {"TRADING": "green", "HALT": "red bold"}

@@ -8,11 +8,13 @@ import trio
 from trio.abc import HalfCloseableStream, Stream
 from trio.testing import memory_stream_pair
 
+from actors.audience import Audience
 from actors.directory import Directory
 from actors.mailbox import Mailbox
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
 from actors.session import Session, SessionLimits
+from actors.streams import StreamLimits, Streams
 from actors.traffic import Traffic
 from actors.world import Peer
 from book import queries
@@ -79,6 +81,8 @@ class Exchange:
         assert isinstance(view, queries.DirectoryView)
         self.directory.fill(view)
         self.replies = Replies(self.directory)
+        self.audience = Audience()
+        self.streams = Streams(StreamLimits(), self.directory, self.audience, now=trio.current_time, wake=lambda: None)
         self.seen: list[list[Request]] = []
         """The requests of every batch that was answered."""
         self.lost: list[int] = []
@@ -180,6 +184,7 @@ def session(
         matching=exchange.mailbox.sender(1),
         venues=exchange.directory.venues,
         replies=exchange.replies,
+        streams=exchange.streams,
         clock=VirtualClock(),
         entropy=lambda count: bytes.fromhex(NONCE)[:count],
         lost=exchange.lost.append,

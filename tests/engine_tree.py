@@ -5,8 +5,10 @@ from random import Random
 
 import trio
 
+from actors.audience import Audience
 from actors.children import Run
 from actors.directory import Directory
+from actors.feed import Feed
 from actors.handoff import LogItem
 from actors.mailbox import Busy, Mailbox, NotDone, OutcomeUnknown, Sender
 from actors.matching import Matching, MatchingConfig
@@ -87,6 +89,7 @@ class EngineTree:
         clock, blocking = clock or VirtualClock(), Inline(disk)
         self.disk = disk
         self.directory = Directory()
+        self.audience, self.feed = Audience(), Feed()
         self.blocking = blocking
         self.state = state
         self.client: Sender[Batch] = matching.sender(2)
@@ -99,6 +102,7 @@ class EngineTree:
                 clock=clock,
                 entropy=entropy_of(random),
                 state=state,
+                feed=self.feed,
                 progress=no_progress,
             ).run
         )
@@ -113,6 +117,7 @@ class EngineTree:
                 blocking=blocking,
                 die=power_cut,
                 directory=self.directory,
+                audience=self.audience,
                 log_state=state,
                 progress=no_progress,
             ).run

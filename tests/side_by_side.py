@@ -16,8 +16,10 @@ from book.queries import (
     AccountOrders,
     AccountTrades,
     Balances,
+    BookChange,
     Candles,
     Depth,
+    DepthView,
     Directory,
     DirectoryView,
     Info,
@@ -26,6 +28,7 @@ from book.queries import (
     Query,
     RecentTrades,
     Ticker,
+    WholeBook,
 )
 from book.reference import ReferenceEngine
 from book.reference_questions import CANDLES_KEPT, INTERVALS, KEPT
@@ -44,6 +47,35 @@ class Difference(AssertionError):  # noqa: N818 -- what the comparison is for, n
     """The engines do not agree."""
 
 
+class Followed:
+    """A book as one has it who was told all changes."""
+
+    def __init__(self, seq: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> None:
+        self.seq = seq
+        self._bids = dict(bids)
+        self._asks = dict(asks)
+
+    @classmethod
+    def of(cls, book: DepthView) -> "Followed":
+        """From here on."""
+        return cls(book.seq, book.bids, book.asks)
+
+    def apply(self, change: BookChange) -> None:
+        """Let the book be as it was told; a change must go on where the last one ended."""
+        assert change.first_seq == self.seq + 1, f"{change} behind {self.seq}"
+        self.seq = change.seq
+        for side, levels in ((self._bids, change.bids), (self._asks, change.asks)):
+            for price, lots in levels:
+                side[price] = lots
+                if not lots:
+                    del side[price]
+
+    def view(self, symbol: str) -> DepthView:
+        """As it would be answered."""
+        bids, asks = sorted(self._bids.items(), reverse=True), sorted(self._asks.items())
+        return DepthView(symbol, self.seq, bids, asks)
+
+
 class SideBySide:
     """The fast engine and its reference. `met` counts what came of the commands, in words."""
 
@@ -53,6 +85,7 @@ class SideBySide:
         self.met: Counter[str] = Counter()
         self.time_ns = START_NS
         self._seq = 0
+        self._followed: dict[str, Followed] = {}
 
     def do(self, command: Command, *, later_ns: int = 1_000) -> list[Event]:
         """Apply a command to both; what came of it and of what was due before it, nothing if it was refused.
@@ -138,8 +171,28 @@ class SideBySide:
             self.ask(AccountDetails(account.account))
         for status in directory.markets:
             self.ask(Depth(status.market.symbol, WHOLE_BOOK))
+            self.ask(WholeBook(status.market.symbol))
+        self._follow([status.market.symbol for status in directory.markets])
         self.fast.check()
         self.reference.check()
+
+    def _follow(self, symbols: list[str]) -> None:
+        """Both engines tell what changed in the books; whoever applies that has them.
+
+        Raises:
+            Difference: one of them left something out.
+        """
+        for engine in (self.fast, self.reference):
+            for change in engine.take_changes():
+                self._followed[f"{type(engine).__name__} {change.symbol}"].apply(change)
+            engine.watch(symbols)
+            for symbol in symbols:
+                book = engine.query(WholeBook(symbol))
+                assert isinstance(book, DepthView)
+                name = f"{type(engine).__name__} {symbol}"
+                followed = self._followed.setdefault(name, Followed.of(book))
+                if followed.view(symbol) != book:
+                    raise Difference(f"{name} is\n{book}, and its followers have\n{followed.view(symbol)}")
 
     def compare_history(self) -> None:
         """Compare all that is kept of trades and orders.

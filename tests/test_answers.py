@@ -307,7 +307,7 @@ def test_an_accounts_details_are_what_was_set_for_it() -> None:
     """And what it owes, in the order of assets."""
     exchange = two_markets()
     owner = Account(ALICE, f"account-{ALICE}")
-    assert exchange.engine.query(AccountDetails(ALICE)) == AccountDetailsView(owner, 0, False, 0, 0, [])
+    assert exchange.engine.query(AccountDetails(ALICE)) == AccountDetailsView(owner, 0, False, 0, 0, [], 10)
     exchange.done(AdjustBalance("a", ALICE, "USDT", -(10**15), "fraud", "ann", "bob"))
     exchange.done(AdjustBalance("b", ALICE, "BTC", -(10**12), "fraud", "ann", "bob"))
     exchange.done(AdjustBalance("c", ALICE, "BTC", 10**5, "a mistake", "ann", "bob"))
@@ -318,7 +318,7 @@ def test_an_accounts_details_are_what_was_set_for_it() -> None:
     usdt = 10**15 - (10**12 - 5_010 - 10_020)
     btc = 10**12 - (10**10 + 10 * 10_000)
     assert exchange.engine.query(AccountDetails(ALICE)) == AccountDetailsView(
-        owner, 3, True, exchange.time_ns + 10**9, 1, [("BTC", btc), ("USDT", usdt)]
+        owner, 3, True, exchange.time_ns + 10**9, 1, [("BTC", btc), ("USDT", usdt)], 15
     )
 
 

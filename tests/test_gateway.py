@@ -43,6 +43,7 @@ class House:
             entropy=bytes,
             directory=self.exchange.directory,
             sessions=self.sessions,
+            streams=self.exchange.streams,
             serving=self.addresses.append,
         )
 

@@ -53,6 +53,7 @@ from book.queries import (
     Query,
     RecentTrades,
     Ticker,
+    WholeBook,
 )
 from book.terms import HALT
 from tests.exchange import ALICE, BTC_USDT, PUBLIC_KEY, SYMBOL, USDT, Exchange, buy
@@ -113,6 +114,7 @@ QUERIES: list[Query] = [
     RecentTrades(SYMBOL),
     Ticker(SYMBOL),
     Candles(SYMBOL, MINUTE_NS),
+    WholeBook(SYMBOL),
 ]
 
 

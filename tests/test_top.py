@@ -58,7 +58,7 @@ def test_the_book_is_drawn_with_what_is_to_be_had_up_to_each_level() -> None:
     book = {"asks": [("101", "1.0"), ("102", "1.0")], "bids": [("100", "1.0"), ("99", "3.0")]}
     lines = top_view.depth_plot(book).plain.splitlines()
     assert [line.split()[0] for line in lines if "─" not in line] == ["102", "101", "100", "99"]
-    assert [line.count("█") for line in lines] == [12, 6, 0, 6, 24]
+    assert [line.count("█") for line in lines] == [11, 6, 0, 6, 22]
     assert "nobody" in top_view.depth_plot({"asks": [], "bids": []}).plain
 
 
