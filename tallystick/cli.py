@@ -14,6 +14,7 @@ from tallystick.admin import admin
 from tallystick.backup import backup
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
+from tallystick.init_command import init
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
 from tallystick.snapshot_command import take_snapshot
@@ -33,6 +34,7 @@ app.add_typer(backup, name="backup")
 app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
+app.command()(init)
 app.command()(top)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
