@@ -352,17 +352,26 @@ def _kind_name(record: Record) -> str:
 
 
 def replay(
-    disk: Disk, engine: ReplayedEngine, *, begun_with: Footer | None = None, progress: Progress = no_progress
+    disk: Disk,
+    engine: ReplayedEngine,
+    *,
+    begun_with: Footer | None = None,
+    until_seq: int | None = None,
+    progress: Progress = no_progress,
 ) -> Replay:
     """Fold the log into an engine: an empty one, or one that holds a snapshot already (see `begin_replay`).
 
+    `until_seq` is the last number that is replayed, if the log has so many.
+
     Raises Damaged, also where a check does not match, or where the log's beginning is gone.
     """
-    fold = Replay(engine, after_seq=0 if begun_with is None else begun_with.seq)
+    fold = Replay(engine, after_seq=0 if begun_with is None else begun_with.seq, until_seq=until_seq)
     found = segments_after(disk, begun_with)
     if found:
         for frame in Walk(disk, found, progress):
             fold.feed(frame)
+            if fold.done:
+                break
     return fold
 
 
