@@ -317,9 +317,9 @@ def _watcher_metrics(views: Sequence[WatcherView]) -> Iterator[Metric]:
         "tallystick_deposit_oldest_seconds", "Time since the oldest of them was seen.", labels=["asset"]
     )
     for view in views:
-        head.add_metric([view.asset], -1 if view.head is None else view.head)
+        head.add_metric([view.asset], view.head)
         age.add_metric([view.asset], view.head_age_seconds)
-        scanned.add_metric([view.asset], -1 if view.scanned is None else view.scanned)
+        scanned.add_metric([view.asset], view.scanned)
         reorg.add_metric([view.asset], view.deepest_reorg)
         paused.add_metric([view.asset], float(view.paused is not None))
         for state, waiting in (("pending", view.pending), ("validated", view.validated)):
