@@ -21,7 +21,7 @@ from actors.account_limits import AccountLimits, AccountLimitsConfig
 from actors.arriving import Arrival, Arrivals
 from actors.chain_addresses import ChainAddresses
 from actors.directory import Directory
-from actors.funds import Funds
+from actors.funds import Funds, FundsConfig
 from actors.gateway_counts import DRAINING, OPERATOR, REPLY_MEMORY, GatewayCounts
 from actors.limits import Connections
 from actors.lost_sessions import LostSessions
@@ -100,6 +100,7 @@ class GatewayConfig:
     """For replies that clients do not take, over all connections."""
     session: SessionLimits = field(factory=SessionLimits)
     account: AccountLimitsConfig = field(factory=AccountLimitsConfig)
+    funds: FundsConfig = field(factory=FundsConfig)
 
 
 class Sessions:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -57,8 +58,13 @@ def admin(
         Console().print(shown, soft_wrap=isinstance(shown, JSON))  # a long path stays one word
     else:
         typer.echo(f"tallystick: {reply['error']['msg']}", err=True)
-    if reply["status"] != 200:
+    if reply["status"] != 200 or _differs(name, reply["result"]):
         raise typer.Exit(1)
+
+
+def _differs(name: str, result: Mapping[str, Any]) -> bool:
+    """Whether something is missing or too much."""
+    return name == "reconcile" and any(Decimal(row["difference"]) for row in result["reconciled"])
 
 
 def _ask(path: Path, line: bytes, timeout_seconds: float) -> bytes:
