@@ -8,6 +8,7 @@
     │  └─ snapshotter       has snapshots taken by another process, and prunes
     ├─ chains               one_for_one; only where there are chains
     │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
+    │  ├─ signer-CHAIN      keeps the process that holds the hot wallet's key, where the chain is real
     │  ├─ watcher-ASSET     follows one asset, and has deposits credited
     │  └─ withdrawals-CHAIN signs, sends and sees through, for all assets of one chain
     ├─ backup               copies what is sealed to the cold store; only where one is configured
@@ -345,7 +346,7 @@ async def serve(config: Config, world: World, ready: Callable[[Addresses], None]
     finally:
         if world.chains is not None:
             with trio.CancelScope(shield=True):
-                await world.chains.store.aclose()
+                await world.chains.aclose()
 
 
 async def _stop_at_signal(root: Supervisor) -> None:

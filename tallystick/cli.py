@@ -1,13 +1,19 @@
 """The `tallystick` command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Annotated
 
 import structlog
 import typer
 
 import supervisor
+from actors.chain_parts import Chains
+from actors.world import Blocking
 from persistence.exits import Exit
+from persistence.storage import Disk
 from tallystick import running, terminal
 from tallystick.admin import admin
 from tallystick.backup import backup
@@ -57,7 +63,30 @@ def run(
     def ready(addresses: supervisor.Addresses) -> None:
         typer.echo(f"tallystick: serving clients on {addresses.client}", err=True)
 
-    raise typer.Exit(running.run(settings.config, settings.data_folder, ready=ready, progress=terminal.progress))
+    code = running.run(
+        settings.config,
+        settings.data_folder,
+        ready=ready,
+        progress=terminal.progress,
+        open_chains=_open_chains(settings),
+    )
+    raise typer.Exit(code)
+
+
+def _open_chains(settings: Settings) -> running.OpenChains | None:
+    """What opens the chains that the configuration names; one line and exit code 2 where their file is not right."""
+    if settings.chains_file is None:
+        return None
+    # The chains' libraries take seconds to load, which no other command needs to wait for.
+    from tallystick import real_chains  # noqa: PLC0415 - as was just said
+
+    with _usage():
+        file = real_chains.load_chains(settings.chains_file)
+
+    def open_chains(_disk: Disk, blocking: Blocking, random: Random, _folder: str) -> Chains:
+        return real_chains.open_chains(file, settings.assets, running.PROGRAM, blocking=blocking, random=random)
+
+    return open_chains
 
 
 @app.command(name="check-config")
@@ -69,8 +98,14 @@ def check_config(file: Path) -> None:
 
 def _loaded(file: Path) -> Settings:
     """The configuration; one line and exit code 2 where it is not right."""
-    try:
+    with _usage():
         return load(file)
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    try:
+        yield
     except ConfigError as error:
         typer.echo(f"tallystick: {error}", err=True)
         raise typer.Exit(Exit.USAGE) from None

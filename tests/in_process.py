@@ -17,6 +17,7 @@ from actors.world import Credentials, Peer, RealClock, RealNetwork, Threads
 from book.engine import Engine
 from persistence.object_store import no_pace, open_target
 from persistence.storage import RealDisk
+from persistence.txstore import TxStore
 from tallystick.demo_chains import demo_chains
 from tallystick.demo_command import demo_config
 from tests.simulation.disk import power_cut
@@ -92,6 +93,9 @@ class Uids(RealNetwork):
 
 class Running:
     """An exchange that runs in this process."""
+
+    store: TxStore
+    """Of its chains, where it has any."""
 
     def __init__(self, addresses: supervisor.Addresses, folder: Path, network: "Uids") -> None:
         self._addresses = addresses
@@ -183,6 +187,8 @@ async def running(
         root = supervisor.exchange(adjust(config), world, addresses)
         await nursery.start(root.run, stop)
         exchange = Running(addresses, folder, network)
+        if world.chains is not None:
+            exchange.store = world.chains.store
         yield exchange
         await exchange.close()
         stop.set()
