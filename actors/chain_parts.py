@@ -1,9 +1,10 @@
 """The chains as the outside gives them to the exchange, and the actors that each of them gets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
+import trio
 from attrs import frozen
 
 from actors.chain_line import ChainLine
@@ -35,6 +36,26 @@ class SimulatedBlocks:
     block_seconds: float
 
 
+class Actor(Protocol):
+    """What the supervisor runs."""
+
+    async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        """Work until `stop`."""
+        ...
+
+
+@frozen
+class Helper:
+    """An actor that a chain needs besides its watchers: a signer, or a node of one's own."""
+
+    name: str
+    actor: Actor
+
+
+async def _nothing() -> None:
+    """There is nothing to let go of."""
+
+
 @frozen(kw_only=True)
 class Chain:
     """One chain with its assets, the coin first."""
@@ -51,6 +72,10 @@ class Chain:
     cold_addresses: tuple[str, ...] = ()
     """Of the cold wallet, for `reconcile`."""
     simulated: SimulatedBlocks | None = None
+    helpers: tuple[Helper, ...] = ()
+    """Started before the rest."""
+    aclose: Callable[[], Awaitable[None]] = _nothing
+    """Lets go of its nodes."""
 
     @property
     def coin(self) -> str:
@@ -77,6 +102,12 @@ class Chains:
 
     store: TxStore
     chains: tuple[Chain, ...]
+
+    async def aclose(self) -> None:
+        """Let go of the nodes and the store."""
+        for chain in self.chains:
+            await chain.aclose()
+        await self.store.aclose()
 
     @property
     def books(self) -> Mapping[str, AddressBook]:
@@ -124,6 +155,7 @@ def children(
     made: list[Child] = []
     for chain in chains.chains:
         owners = Owners(chain.name, chain.coin, chain.book, line=line, store=chains.store, blocking=blocking)
+        made += [_child(helper.name, helper.actor) for helper in chain.helpers]
         if chain.simulated is not None:
             maker = BlockMaker(chain.simulated.host, clock, chain.simulated.block_seconds)
             made.append(_child(f"blocks-{chain.name}", maker))
@@ -155,5 +187,5 @@ def children(
     return made
 
 
-def _child(name: str, actor: BlockMaker | Watcher | Withdrawals) -> Child:
+def _child(name: str, actor: Actor) -> Child:
     return Child(name, actor.run, limit=NEVER_ESCALATES, stop_timeout_seconds=STOP_SECONDS)
