@@ -1,7 +1,8 @@
 """An operator's command, and how it is called: parameters by place, as KEY=VALUE or as JSON, and perhaps `--yes`."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -14,6 +15,21 @@ WORK_SECONDS: Final = 600.0
 
 class BadCall(Exception):  # noqa: N818 - the operator's mistake, told in a sentence
     """The call cannot be carried out as given; the message says what is wrong and what would be right."""
+
+
+class Source(Protocol):
+    """Where events come from."""
+
+    async def next(self) -> Sequence[object]:
+        """What has come since the last call; waits for something to come."""
+        ...
+
+
+@frozen
+class Followed:
+    """The answer of a command that goes on: what comes while `opened`."""
+
+    opened: Callable[[], AbstractContextManager[Source]]
 
 
 @frozen
@@ -29,9 +45,13 @@ class AdminCommand:
     """Parameters that may be left out; they come behind the others."""
     changes: bool = False
     wants_yes: bool = False
+    wants_operator: bool = False
+    """Whether `run` is told who calls, as `operator`: two different ones have to agree."""
     by_name: bool = False
     """Whether it has too many parameters for anyone to know their places."""
     deadline_seconds: float = COMMAND_SECONDS
+    follows: bool = False
+    """Whether its answer goes on, with lines of events, until the operator says anything or hangs up."""
 
     @property
     def usage(self) -> str:
@@ -43,8 +63,12 @@ class AdminCommand:
             words += [f"[{parameter.upper()}]" for parameter in self.optional]
         return " ".join([*words, "--yes"] if self.wants_yes else words)
 
-    async def call(self, params: Mapping[str, str | int | bool]) -> object:
+    async def call(self, params: Mapping[str, str | int | bool], operator: str = "") -> object:
         """Run it with params by name, or by place ('0', '1', …), where the value may say the name: `tier=1`.
+
+        Args:
+            params: What is said.
+            operator: Who says it.
 
         Raises:
             BadCall: a parameter is missing, unknown or there twice, or the 'yes' is missing.
@@ -63,7 +87,7 @@ class AdminCommand:
         if self.wants_yes and params.get("yes") is not True:
             raise BadCall(f"{self.name} may hurt; say that you mean it: {self.usage}")
         try:
-            return await self.run(**given)
+            return await self.run(**given, operator=operator) if self.wants_operator else await self.run(**given)
         except WordsError as error:
             raise BadCall(str(error)) from error
 

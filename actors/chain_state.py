@@ -10,6 +10,10 @@ from actors.world import Clock
 from chains.node import BlockId
 from chains.scanner import Depth
 
+# What an operator may wish for a withdrawal that is signed: a higher fee, or that it is sent once more.
+BUMP, RETRY = "bump", "retry"
+MAX_WISHES: Final = 1_000
+
 MAX_DECIMALS: Final = 77  # 2**256 has no more digits
 
 
@@ -44,12 +48,12 @@ class WatcherView:
 
     asset: str
     chain: str
-    head: int | None
-    """The height of the node's newest block; None before it has answered."""
+    head: int
+    """The height of the node's newest block; 0 before it has answered."""
     head_age_seconds: float
     """Since the node has shown a block that was not known."""
-    scanned: int | None
-    """The height up to which blocks were looked at."""
+    scanned: int
+    """The height up to which blocks were looked at; 0 before the first."""
     deepest_reorg: int
     """The most blocks that were undone at once."""
     pending: int
@@ -100,9 +104,9 @@ class WatcherState:
         return WatcherView(
             asset=self.asset,
             chain=self.chain,
-            head=None if self._head is None else self._head.height,
+            head=0 if self._head is None else self._head.height,
             head_age_seconds=(self._clock.monotonic_ns() - self._head_ns) / 1e9,
-            scanned=None if self.scanned is None else self.scanned.height,
+            scanned=0 if self.scanned is None else self.scanned.height,
             deepest_reorg=self.deepest_reorg,
             pending=self._waiting.get("pending", 0),
             validated=self._waiting.get("validated", 0),
@@ -139,6 +143,7 @@ class WithdrawalsState:
         self._clock = clock
         self._states: Mapping[str, int] = {}
         self._oldest_ns = 0
+        self._wishes: dict[str, str] = {}
         self.completed = 0
         self.failed = 0
         self.paused: str | None = None
@@ -147,6 +152,17 @@ class WithdrawalsState:
         """Withdrawals on their way; `oldest_ns` is when the first of them was requested, 0 if there is none."""
         self._states = states
         self._oldest_ns = oldest_ns
+
+    def wish(self, withdrawal_id: str, wish: str) -> bool:
+        """Have the next round do this, BUMP or RETRY; False if too much is wished for already."""
+        if len(self._wishes) >= MAX_WISHES:
+            return False
+        self._wishes[withdrawal_id] = wish
+        return True
+
+    def take_wish(self, withdrawal_id: str) -> str | None:
+        """What is wished for this withdrawal, once."""
+        return self._wishes.pop(withdrawal_id, None)
 
     def view(self) -> WithdrawalsView:
         """A copy."""

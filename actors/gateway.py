@@ -21,7 +21,7 @@ from actors.account_limits import AccountLimits, AccountLimitsConfig
 from actors.arriving import Arrival, Arrivals
 from actors.chain_addresses import ChainAddresses
 from actors.directory import Directory
-from actors.funds import Funds
+from actors.funds import Funds, FundsConfig
 from actors.gateway_counts import DRAINING, OPERATOR, REPLY_MEMORY, GatewayCounts
 from actors.limits import Connections
 from actors.lost_sessions import LostSessions
@@ -100,6 +100,7 @@ class GatewayConfig:
     """For replies that clients do not take, over all connections."""
     session: SessionLimits = field(factory=SessionLimits)
     account: AccountLimitsConfig = field(factory=AccountLimitsConfig)
+    funds: FundsConfig = field(factory=FundsConfig)
 
 
 class Sessions:
@@ -108,6 +109,7 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: dict[int, Session] = {}
         self.counts = GatewayCounts()
+        self._fewer = trio.Event()
         self.traffic = Traffic()
         """What they all have answered."""
         self.draining = False
@@ -123,6 +125,7 @@ class Sessions:
     def remove(self, session: Session) -> None:
         """Strike a session out, if a kill has not."""
         self._sessions.pop(session.number, None)
+        self._fewer.set()
 
     def kill(self, number: int) -> bool:
         """Close one connection and strike it out; False if there is none of this number."""
@@ -154,6 +157,12 @@ class Sessions:
             await trio.lowlevel.checkpoint()
         found = [session.number for session in self._sessions.values() if session.statistics().key == key]
         return sum(self.kill(number) for number in found)
+
+    async def wait_until_none(self) -> None:
+        """Wait until nobody is connected. Whoever calls has the deadline."""
+        while self._sessions:
+            self._fewer = trio.Event()
+            await self._fewer.wait()
 
     def stop(self) -> None:
         """Ask all sessions to answer what they have read and close."""

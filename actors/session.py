@@ -211,7 +211,7 @@ class Session:
         self._chains = chains
         self._funds = funds
         self._questions: trio.Nursery
-        self._traffic = traffic
+        self.traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -667,17 +667,18 @@ class Session:
 
     async def _write(self) -> None:
         while self._reading or self._turns:
-            events = self._outbox.take(WRITE_BYTES)
             turns = self._turns.take(WRITE_WEIGHT)
-            if not turns and not events:
+            if not turns and not self._outbox:
                 # No deadline: each batch is settled exactly once, and the reader ends by deadlines of its own.
                 self._news = trio.Event()
                 await self._news.wait()
                 continue
             self._writing = turns
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
+            events = self._outbox.take(WRITE_BYTES)
             pieces = 0
-            for data in chain([events] if events else [], encoded(lines)):
+            # Behind the replies: so who acts is answered first, and who subscribes gets no event before the reply.
+            for data in chain(encoded(lines) if lines else (), [events] if events else ()):
                 pieces += 1
                 if not await self._send(data):
                     self.kill()
@@ -687,9 +688,12 @@ class Session:
             self._turns.done(turns)
             self._writing = []
             self._room.set()
-            who = self._identity
-            speaker = Speaker(self.number, None if who is None else who.account)
-            self._traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
+            self._report(turns, lines)
+
+    def _report(self, turns: list[Turn], lines: list[Line]) -> None:
+        who = self._identity
+        speaker = Speaker(self.number, None if who is None else who.account)
+        self.traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""

@@ -25,7 +25,7 @@ from attrs import field, frozen
 from attrs.validators import ge, le
 
 from actors.chain_line import ChainLine
-from actors.chain_state import AssetConfig, WithdrawalsState
+from actors.chain_state import BUMP, RETRY, AssetConfig, WithdrawalsState
 from actors.hot_wallet import HotWallet
 from actors.patience import Patience
 from actors.world import Clock
@@ -47,6 +47,7 @@ ROWS_PER_ROUND: Final = 200
 COMPARED: Final = 1_000
 ON_THEIR_WAY: Final = ("requested", "awaiting_operator", "approved", "signed", "broadcast", "confirmed")
 OFF: Final = frozenset({"rejected", "cancelled", "failed"})
+BEHIND_ROUNDS: Final = 3
 MAX_REASON: Final = 200
 
 _log = structlog.get_logger("withdrawals")
@@ -57,6 +58,15 @@ _Of = WithdrawalEvent
 @frozen
 class Allowed:
     """It may be signed."""
+
+
+@frozen
+class NotYet:
+    """It is judged again in the next round."""
+
+    reason: str
+    wants_operator: bool = False
+    """Whether it waits for something that an operator has to do."""
 
 
 @frozen
@@ -73,7 +83,7 @@ class Refused:
     reason: str
 
 
-Judgement = Allowed | HeldBack | Refused
+Judgement = Allowed | NotYet | HeldBack | Refused
 
 
 class Policy(Protocol):
@@ -126,6 +136,10 @@ class Withdrawals:
         self._patience = Patience(random, self._pause)
         self._taken_seq = 0
         """The last withdrawal of the outbox that is in the store."""
+        self._behind = 0
+        """For how many rounds the watcher has been behind the node."""
+        self._idle = False
+        """Whether nothing is on its way: then the store need not be asked until the outbox has something new."""
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Work until `stop`; it serves from the beginning, also while what it needs is away."""
@@ -141,9 +155,8 @@ class Withdrawals:
             await self._patience.keep_trying(self.round)
             await trio.sleep(self._config.poll_seconds)
 
-    def _pause(self, why: str | None) -> None:
-        if why is not None:
-            _log.warning("paused", chain=self._config.chain, reason=why)
+    def _pause(self, why: str) -> None:
+        _log.warning("paused", chain=self._config.chain, reason=why)
         self._state.paused = why
 
     async def begin(self) -> None:
@@ -171,15 +184,18 @@ class Withdrawals:
             return
         with trio.fail_after(STEP_SECONDS):
             paused = await self._take_from_outbox()
-        await self._tell_engine()
-        with trio.fail_after(STEP_SECONDS):
             tip = await self._tip()
+        idle, self._idle = self._idle, False
+        if not idle:
+            await self._tell_engine()
         why = paused
+        self._behind = self._behind + 1 if tip is None else 0
         if tip is None:
-            why = f"the watcher of {self._config.coin} has not caught up with the node"
-        elif await self._is_alone(tip):
+            # For a moment that is so after every block.
+            why = f"the watcher of {self._config.coin} does not catch up" if self._behind >= BEHIND_ROUNDS else paused
+        elif await self._is_alone(tip) and not idle:
             why = await self._work(tip, paused) or paused
-        await self._count()
+        self._idle = idle or await self._count() == 0
         self._state.paused = why
 
     async def _work(self, tip: BlockId, paused: str | None) -> str | None:
@@ -187,7 +203,7 @@ class Withdrawals:
         why: str | None = None
         for row in await self._rows("requested"):
             with trio.fail_after(STEP_SECONDS):
-                await self._judge(row)
+                why = await self._judge(row) or why
         if paused is None:
             for row in await self._rows("approved"):
                 with trio.fail_after(STEP_SECONDS):
@@ -203,11 +219,13 @@ class Withdrawals:
         with trio.fail_after(STEP_SECONDS):
             return await self._store.withdrawals(self._config.chain, state, ROWS_PER_ROUND)
 
-    async def _count(self) -> None:
-        """What is told of the rows on their way."""
+    async def _count(self) -> int:
+        """Tell what is on its way; how many withdrawals are not ended in store and engine."""
         rows = [row for state in ON_THEIR_WAY for row in await self._rows(state)]
         oldest_ns = min((row.requested_ns for row in rows), default=0)
         self._state.waits(Counter(row.state for row in rows), oldest_ns)
+        with trio.fail_after(STEP_SECONDS):
+            return len(rows) + len(await self._store.unsettled_withdrawals(self._config.chain, 1))
 
     # The chain as a whole
 
@@ -265,6 +283,7 @@ class Withdrawals:
                 held = view.withdrawal
                 await self._store.request_withdrawal(self._new(held), self._clock.wall_ns())
                 self._taken_seq = held.seq
+                self._idle = False
             if not outbox.pending:
                 return "withdrawals are paused by an operator" if outbox.paused else None
 
@@ -340,16 +359,20 @@ class Withdrawals:
 
     # With the hot wallet
 
-    async def _judge(self, row: WithdrawalRow) -> None:
+    async def _judge(self, row: WithdrawalRow) -> str | None:
+        """Let the policy decide; what an operator has to do first, if anything."""
         judgement = await self._policy.judge(row)
         now_ns = self._clock.wall_ns()
         match judgement:
             case Allowed():
                 await self._store.approve_withdrawal(row.id, now_ns)
+            case NotYet():
+                return f"the withdrawal {row.id} waits: {judgement.reason}" if judgement.wants_operator else None
             case HeldBack():
                 await self._store.hold_withdrawal(row.id, judgement.reason, now_ns)
             case Refused():
                 await self._store.reject_withdrawal(row.id, judgement.reason, now_ns)
+        return None
 
     async def _sign(self, row: WithdrawalRow) -> str | None:
         """Have an approved one signed and store that; why it has to wait, if it has."""
@@ -361,9 +384,9 @@ class Withdrawals:
             return f"the withdrawal {row.id} waits: {view.blocked}"
         try:
             signed = await self._signer.sign(await self._wallet.plan(row))
-        except (NotEnough, FeeTooHigh, SignerFailed) as error:
+        except (NotEnough, FeeTooHigh, SignerFailed, NodeRefused) as error:
             return f"the withdrawal {row.id} waits: {error}"
-        except (WalletError, NodeRefused) as error:
+        except WalletError as error:
             await self._store.reject_withdrawal(row.id, str(error)[:MAX_REASON], self._clock.wall_ns())
             return None
         await self._store.sign_withdrawal(self._tx(row, signed))
@@ -396,9 +419,10 @@ class Withdrawals:
                     return None
         if await self._wallet.is_dead(txs, tip):
             return await self._give_up(row, places)
-        if row.state == "signed" or isinstance(places[-1], Unknown):
+        wish = self._state.take_wish(row.id)
+        if row.state == "signed" or isinstance(places[-1], Unknown) or wish == RETRY:
             return await self._send(row, txs[-1])
-        if self._clock.wall_ns() - txs[-1].signed_ns >= self._config.bump_seconds * 1e9:
+        if wish == BUMP or self._clock.wall_ns() - txs[-1].signed_ns >= self._config.bump_seconds * 1e9:
             return await self._bump(row, txs)
         return None
 

@@ -923,6 +923,12 @@ def calls(exchange: Exchange) -> list[Call[Any]]:
         exchange.recent_trades("BTC-USDT", limit=5),
         exchange.ticker("BTC-USDT"),
         exchange.candles("BTC-USDT", "1m", start_time=1, end_time=2, limit=3),
+        exchange.deposit_address("BTC"),
+        exchange.deposits("BTC", limit=5),
+        exchange.withdraw("BTC", "somewhere", "0.1", withdraw_order_id="out", **moment),
+        exchange.cancel_withdrawal("out"),
+        exchange.withdrawal("out"),
+        exchange.withdrawals("BTC", limit=5),
     ]
 
 

@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 import supervisor
 from actors.admin_commands import AdminCommands
 from actors.demo_commands import DemoCommands
+from actors.money_commands import Money
 from actors.world import Peer
 from persistence.exits import Exit
 from supervisor import Addresses
 from tallystick.cli import app
 from tallystick.demo_command import welcome
 from tallystick.selfcheck import SLOW_SYNC_MS
+from tests.exchange_commands import without_anything
 from tests.live import TALLYSTICK, LiveClient, LiveExchange
 from tests.pages import blocks, read_page, table
 
@@ -59,9 +61,12 @@ def test_the_page_has_every_admin_command_and_no_other() -> None:
         backup_state=nothing,
         chain_states=nothing,
         demo=DemoCommands({}, {}, nothing),
+        money=Money(),
+        clock=nothing,
         entropy=nothing,
         version=supervisor.VERSION,
         test_money=False,
+        system=without_anything(),
     ).table()
     assert [row[0] for row in table(PAGE, "command", "what it does")] == [row.usage for row in commands.values()]
 

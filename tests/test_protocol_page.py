@@ -19,6 +19,7 @@ from actors import gateway, logon, order_form, parameters, session, wire
 from actors.account_limits import AccountLimitsConfig
 from actors.gateway import GatewayConfig
 from actors.session import SessionLimits
+from actors.streams import StreamLimits
 from book import admission, client_order_ids, codes, decimals, history
 from book.terms import MARKET_STATES, ORDER_STATES, ORDER_TYPES, SELF_TRADE_MODES, TIMES_IN_FORCE
 from tallystick.demo import DemoKey
@@ -71,7 +72,7 @@ def trees() -> Iterator[ast.Module]:
         ROOT / "actors" / f"{name}.py"
         for name in (
             *("diagnosis", "intake", "logon", "numerals", "order_form", "session", "gateway"),
-            *("account_limits", "arriving"),
+            *("account_limits", "arriving", "streams", "channels"),
         )
     ]
     for path in [*clients_side, ROOT / "actors" / "replies.py", *(ROOT / "book").glob("*.py")]:
@@ -148,6 +149,7 @@ def test_the_limits_are_the_defaults() -> None:
     expected |= {f"gateway.account.{field.name}": field.default for field in attrs.fields(AccountLimitsConfig)}
     for name in ("max_connections", "max_connections_per_address", "arrival_seconds", "reply_memory_bytes"):
         expected[f"gateway.{name}"] = getattr(attrs.fields(GatewayConfig), name).default
+    expected["streams.max_subscriptions"] = attrs.fields(StreamLimits).max_subscriptions.default
     assert stated == expected
 
 
@@ -160,6 +162,7 @@ def test_the_fixed_limits() -> None:
         "bytes in a line, without its end": f"{wire.MAX_LINE_BYTES:,}",
         "objects and arrays in each other, in a line": str(wire.MAX_NESTING),
         "failed logons on one connection": str(session.MAX_FAILED_LOGONS),
+        "channels in a `subscribe`": str(parameters.MAX_CHANNELS),
         "orders in an `order.batch`": str(parameters.MAX_BATCH_ORDERS),
         "price levels in a `depth`, trades in `trades.recent`": f"{parameters.MAX_DEPTH:,}",
         "rows of `myTrades`, `allOrders` and `klines`": f"{parameters.MAX_ROWS:,}",
@@ -214,10 +217,14 @@ class Conversation:
                 continue
             if line.startswith('{"event":"hello"'):
                 self._connect()
-            answer = next(self._lines).decode().rstrip("\n")
+            answer = self._next()
             assert masked(answer) == masked(line)
             if answer.startswith('{"event":"hello"'):
                 self._nonce = json.loads(answer)["nonce"]
+
+    def _next(self) -> str:
+        """The next line; a heartbeat may come at any time."""
+        return next(line for raw in self._lines if '"heartbeat"' not in (line := raw.decode().rstrip("\n")))
 
     def _connect(self) -> None:
         self._connections.append(socket.create_connection(self._address, 10))

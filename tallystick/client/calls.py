@@ -41,8 +41,8 @@ class Call(Generic[T_co]):
 
     @property
     def client_order_id(self) -> str:
-        """Of the order that it enters or is about; empty where that has none."""
-        return str(self.params.get("clientOrderId", ""))
+        """Of the order or the withdrawal that it enters or is about; empty where that has none."""
+        return str(self.params.get("clientOrderId", self.params.get("withdrawOrderId", "")))
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         return self.asker.ask(self).__await__()
