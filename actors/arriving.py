@@ -35,7 +35,7 @@ _GOODBYES: Final = {
 
 # What a stranger brings about is counted, and told to who debugs alone: whoever could have us write a line for each
 # connection of his would fill the disk.
-log: FilteringBoundLogger = structlog.get_logger("arriving")
+log: FilteringBoundLogger = structlog.get_logger("gateway")
 
 
 @frozen
