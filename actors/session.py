@@ -211,7 +211,7 @@ class Session:
         self._chains = chains
         self._funds = funds
         self._questions: trio.Nursery
-        self._traffic = traffic
+        self.traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -680,9 +680,12 @@ class Session:
             self._turns.done(turns)
             self._writing = []
             self._room.set()
-            who = self._identity
-            speaker = Speaker(self.number, None if who is None else who.account)
-            self._traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
+            self._report(turns, lines)
+
+    def _report(self, turns: list[Turn], lines: list[Line]) -> None:
+        who = self._identity
+        speaker = Speaker(self.number, None if who is None else who.account)
+        self.traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""

@@ -151,7 +151,7 @@ class LiveExchange:
 
 
 # The demo's market, accounts and keys, with a log that goes from segment to segment all the time.
-_CONFIG = """
+CONFIG = """
 [data]
 folder = "{data}"
 
@@ -227,7 +227,7 @@ class ConfiguredExchange(LiveExchange):
         beside = data.parent if beside is None else beside
         config = beside / "tallystick.toml"
         self._socket = beside / "admin.sock"
-        config.write_text(_CONFIG.format(data=data, socket=self._socket, key="0f" * 32) + sections)
+        config.write_text(CONFIG.format(data=data, socket=self._socket, key="0f" * 32) + sections)
         self._command = [*program, "run", "--config", str(config)]
         self._serving: queue.Queue[str | None] = queue.Queue()
 
