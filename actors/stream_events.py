@@ -149,6 +149,23 @@ class DepositEvent(StreamEvent, frozen=True, tag="deposit"):
     amount: str
 
 
+class WithdrawalEvent(StreamEvent, frozen=True, tag="withdrawal"):
+    """A withdrawal is REQUESTED and held for, COMPLETED, or RELEASED, which gives the money back."""
+
+    channel: str
+    seq: int
+    time: int
+    withdraw_order_id: str
+    withdrawal_id: str
+    asset: str
+    address: str
+    amount: str
+    fee: str
+    status: str
+    tx_id: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
 # ------------------------------------------------------------------------------------------------ without a channel
 
 
@@ -181,6 +198,7 @@ AnyEvent = (
     | ExecutionReport
     | BalanceEvent
     | DepositEvent
+    | WithdrawalEvent
     | MarketStatus
     | Heartbeat
     | ServerShutdown

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from actors.audience import AccountNews, Refused
 from actors.directory import Directory, Venue
 from actors.results import BalanceInfo
-from actors.stream_events import BalanceEvent, DepositEvent, ExecutionReport, StreamEvent
+from actors.stream_events import BalanceEvent, DepositEvent, ExecutionReport, StreamEvent, WithdrawalEvent
 from book.codes import CODE_NAMES
 from book.decimals import format_units
 from book.definitions import Asset
@@ -29,16 +29,23 @@ from book.events import (
     OrderTriggered,
     OrderView,
     Trade,
+    Withdrawal,
+    WithdrawalHeld,
+    WithdrawalReleased,
+    WithdrawalSettled,
 )
 from book.queries import Balance
 from book.terms import (
     CANCELED,
     FILLED,
+    HELD,
     NEW,
     NS_PER_MS,
     ORDER_STATES,
     ORDER_TYPES,
     PARTIALLY_FILLED,
+    RELEASED,
+    SETTLED,
     SIDES,
     TIMES_IN_FORCE,
 )
@@ -46,6 +53,7 @@ from book.terms import (
 CHANNEL: Final = "user"
 
 # What the engine's events about an order are called, and why, where that is not said by its new status.
+_WITHDRAWAL_STATUSES: Final = {HELD: "REQUESTED", SETTLED: "COMPLETED", RELEASED: "RELEASED"}
 _STEPS: Final[dict[type, tuple[str, str]]] = {
     OrderAccepted: ("NEW", ""),
     OrderTriggered: ("NEW", "TRIGGERED"),
@@ -147,9 +155,8 @@ class UserStream:
                 yield self._trade(event, standing[event.taker_order_id], seq, time, maker=False)
             if event.maker_account == account:
                 yield self._trade(event, standing[event.maker_order_id], seq - 1, time, maker=True)
-        elif type(event) is Credited:
-            amount = format_units(event.amount, self._assets[event.asset].scale)
-            yield DepositEvent(CHANNEL, seq - 1, time, event.deposit_id, event.asset, amount)
+        elif isinstance(event, Credited | WithdrawalHeld | WithdrawalSettled | WithdrawalReleased):
+            yield self._money(event, seq - 1, time)
         elif type(event) is OrderClosed:
             standing[event.order.order_id] = _Standing.of(event.order)
             if event.order.status != FILLED:
@@ -163,6 +170,31 @@ class UserStream:
                 then = standing.setdefault(event.order_id, here)
                 if not then.view.quote_quantity:
                     then.quantity += event.quantity
+
+    def _money(
+        self, event: Credited | WithdrawalHeld | WithdrawalSettled | WithdrawalReleased, seq: int, time: int
+    ) -> DepositEvent | WithdrawalEvent:
+        if isinstance(event, Credited):
+            amount = format_units(event.amount, self._assets[event.asset].scale)
+            return DepositEvent(CHANNEL, seq, time, event.deposit_id, event.asset, amount)
+        return self._withdrawal(event.withdrawal, seq, time)
+
+    def _withdrawal(self, withdrawal: Withdrawal, seq: int, time: int) -> WithdrawalEvent:
+        scale = self._assets[withdrawal.asset].scale
+        return WithdrawalEvent(
+            CHANNEL,
+            seq,
+            time,
+            withdrawal.withdraw_order_id,
+            withdrawal.withdrawal_id,
+            withdrawal.asset,
+            withdrawal.address,
+            format_units(withdrawal.amount, scale),
+            format_units(withdrawal.fee, scale),
+            _WITHDRAWAL_STATUSES[withdrawal.state],
+            withdrawal.note if withdrawal.state == SETTLED else UNSET,
+            withdrawal.note if withdrawal.state == RELEASED else UNSET,
+        )
 
     def _trade(self, trade: Trade, order: _Standing, seq: int, time: int, *, maker: bool) -> ExecutionReport:
         venue = self._venues[trade.symbol]

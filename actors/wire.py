@@ -309,6 +309,12 @@ Request = (
     | AllOrders
     | AccountStatus
     | AccountCommission
+    | DepositAddress
+    | DepositHistory
+    | WithdrawApply
+    | WithdrawCancel
+    | WithdrawStatus
+    | WithdrawHistory
     | Depth
     | RecentTrades
     | DayTicker
@@ -316,9 +322,6 @@ Request = (
     | Subscribe
     | Unsubscribe
     | Resume
-    | DepositAddress
-    | WithdrawApply
-    | StoreRequest
 )
 
 

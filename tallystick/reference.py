@@ -74,6 +74,12 @@ RESULTS: Final[dict[str, type[Struct]]] = {
     "subscribe": results.Subscriptions,
     "unsubscribe": results.Subscriptions,
     "resume": results.Subscriptions,
+    "deposit.address": results.AddressInfo,
+    "deposit.history": results.Deposits,
+    "withdraw.apply": results.WithdrawalInfo,
+    "withdraw.cancel": results.WithdrawalInfo,
+    "withdraw.status": results.WithdrawalInfo,
+    "withdraw.history": results.Withdrawals,
 }
 
 # What any request may be refused with.
@@ -102,6 +108,9 @@ _JUDGED: Final[dict[str, tuple[int, ...]]] = {
     "order.status": (codes.NO_SUCH_ORDER,),
     "subscribe": (codes.UNAUTHORIZED, codes.REJECTED_KEY, codes.TOO_MANY_SUBSCRIPTIONS),
     "resume": (codes.UNAUTHORIZED, codes.REJECTED_KEY, codes.TOO_MANY_SUBSCRIPTIONS, codes.GAP_TOO_OLD),
+    "withdraw.apply": (codes.WITHDRAWAL_REJECTED,),
+    "withdraw.cancel": (codes.WITHDRAWAL_REJECTED,),
+    "withdraw.status": (codes.WITHDRAWAL_REJECTED,),
 }
 _BY_PARAMETER: Final[dict[str, int]] = {
     "symbol": codes.BAD_SYMBOL,
@@ -110,6 +119,8 @@ _BY_PARAMETER: Final[dict[str, int]] = {
     "timeInForce": codes.BAD_TIF,
     "quantity": codes.BAD_PRECISION,
     "newQty": codes.BAD_PRECISION,
+    "amount": codes.BAD_PRECISION,
+    "address": codes.BAD_ADDRESS,
     "timestamp": codes.INVALID_TIMESTAMP,
     "channel": codes.BAD_SYMBOL,
     "channels": codes.BAD_SYMBOL,

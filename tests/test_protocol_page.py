@@ -35,6 +35,9 @@ ROOT = Path(__file__).parent.parent
 OPERATORS_ONLY = {"DEFINITION_REJECTED"}
 # and the loss of a session from the exchange itself.
 OUR_OWN = {("CANCEL_REJECTED", "UNKNOWN_SESSION")}
+# What an engine says, and the clients' side has said or turned into an answer before.
+OUR_OWN |= {("INVALID_PARAMETER", reason) for reason in ("HAS_ADDRESS", "NO_ADDRESS", "UNKNOWN_WITHDRAWAL")}
+OUR_OWN |= {("WITHDRAWAL_REJECTED", reason) for reason in ("UNKNOWN_ASSET", "NO_CHAIN")}
 
 
 # Methods --------------------------------------------------------------------------------------------------------------
@@ -72,7 +75,7 @@ def trees() -> Iterator[ast.Module]:
         ROOT / "actors" / f"{name}.py"
         for name in (
             *("diagnosis", "intake", "logon", "numerals", "order_form", "session", "gateway"),
-            *("account_limits", "arriving", "streams", "channels"),
+            *("account_limits", "arriving", "streams", "channels", "funds", "chain_addresses"),
         )
     ]
     for path in [*clients_side, ROOT / "actors" / "replies.py", *(ROOT / "book").glob("*.py")]:
@@ -113,6 +116,10 @@ def reasons_sent() -> set[tuple[str, str]]:
             match node.args[0], [word.value for word in node.keywords if word.arg == "reason"]:
                 case ast.Name(id=code), [ast.Constant(value=str(reason))]:
                     found.add((code, reason))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_rejected":
+            # Of book.transfers: a reason, or one of two.
+            words = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+            found |= {("WITHDRAWAL_REJECTED", word) for word in words if isinstance(word, str)}
     return {(code, reason) for code, reason in found if code not in OPERATORS_ONLY} - OUR_OWN
 
 
@@ -189,7 +196,7 @@ def test_the_fixed_limits() -> None:
 # Examples -------------------------------------------------------------------------------------------------------------
 
 VARYING = re.compile(
-    r'"(nonce|time|serverTime|since|transactTime|updateTime|triggerTime|openTime|closeTime|seq)":("[0-9a-f]+"|\d+)'
+    r'"(nonce|withdrawalId|time|serverTime|since|transactTime|updateTime|triggerTime|openTime|closeTime|seq)":("[0-9a-f-]+"|\d+)'
 )
 KLINE = re.compile(r'\[\d+,("[^\]]*"),\d+\]')
 
