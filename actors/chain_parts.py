@@ -9,6 +9,7 @@ from attrs import frozen
 
 from actors.chain_line import ChainLine
 from actors.chain_state import AssetConfig, WatcherState, WatcherView, WithdrawalsState, WithdrawalsView
+from actors.demo_commands import DemoChain, SimulatedDemo
 from actors.hot_wallet import HotWallet
 from actors.mailbox import Sender
 from actors.owners import Owners
@@ -74,8 +75,15 @@ class Chain:
     simulated: SimulatedBlocks | None = None
     helpers: tuple[Helper, ...] = ()
     """Started before the rest."""
+    private: DemoChain | None = None
+    """Of a demo on real nodes."""
     aclose: Callable[[], Awaitable[None]] = _nothing
     """Lets go of its nodes."""
+
+    @property
+    def demo(self) -> DemoChain | None:
+        """The chain itself, where it does what it is told."""
+        return self.private if self.simulated is None else SimulatedDemo(self.simulated.host)
 
     @property
     def coin(self) -> str:
@@ -120,12 +128,12 @@ class Chains:
         return {name: asset for chain in self.chains for name, asset in chain.assets.items()}
 
     @property
-    def hosts(self) -> Mapping[str, tuple[Host, AssetConfig]]:
-        """The simulated chains, by asset."""
+    def hosts(self) -> Mapping[str, tuple[DemoChain, AssetConfig]]:
+        """The chains that do what they are told, by asset."""
         return {
-            name: (chain.simulated.host, config)
+            name: (chain.demo, config)
             for chain in self.chains
-            if chain.simulated is not None
+            if chain.demo is not None
             for name, config in chain.assets.items()
         }
 

@@ -21,7 +21,7 @@ from chains import bitcoin_address
 from chains.bitcoin_transaction import BadTransaction, Tx, read
 from chains.ethereum_address import checksummed
 from chains.node import Payment
-from chains.signing import BITCOIN, SignerConfig, ethereum_fields, plan_line, transfer_call
+from chains.signing import ADDRESS_ONLY, BITCOIN, SignerConfig, ethereum_fields, plan_line, transfer_call
 from chains.wallet import BitcoinPlan, EthereumPlan, Output, Plan, Signed, SignerFailed
 
 # Loading its library and unlocking the keystore take seconds on a busy machine.
@@ -97,7 +97,7 @@ async def signer(program: Sequence[str], config: SignerConfig) -> AsyncIterator[
 
 def hot_address(program: Sequence[str], config: SignerConfig) -> str:
     """The hot wallet's address, of a signer that is asked nothing else. Blocks. Raises SignerFailed."""
-    words = [*program, config.chain, config.network, config.keystore, config.passphrase]
+    words = [*program, config.chain, config.network, config.keystore, config.passphrase, ADDRESS_ONLY]
     try:
         done = subprocess.run(words, input=b"", capture_output=True, timeout=START_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

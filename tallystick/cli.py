@@ -131,11 +131,11 @@ def wallet(context: typer.Context) -> None:
 
 # Not for people: a running exchange starts it, and asks it for signatures.
 @app.command(hidden=True)
-def signer(chain: str, network: str, keystore: str, passphrase: str) -> None:
+def signer(words: list[str]) -> None:
     """Sign what comes in at the standard input."""
     from chains import signing  # noqa: PLC0415 - its libraries are heavy too
 
-    raise typer.Exit(signing.main([chain, network, keystore, passphrase]))
+    raise typer.Exit(signing.main(words))
 
 
 @app.command()

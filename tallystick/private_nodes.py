@@ -39,9 +39,9 @@ class PrivateNode:
 
 
 @asynccontextmanager
-async def bitcoin_node(program: Program, folder: Path, options: Sequence[str] = ()) -> AsyncIterator[PrivateNode]:
+async def bitcoin_node(program: Program, folder: Path, *, port: int = 0) -> AsyncIterator[PrivateNode]:
     """Bitcoin's regtest, kept in `folder`. It has no blocks until somebody mines them. Raises NodeEnded."""
-    port = free_port()
+    port = port or free_port()
     words = [
         *program.words,
         "-regtest",
@@ -57,7 +57,6 @@ async def bitcoin_node(program: Program, folder: Path, options: Sequence[str] = 
         "-printtoconsole=1",
         "-par=1",
         "-fallbackfee=0.0001",
-        *options,
     ]
     rpc = RpcConfig(url=f"http://127.0.0.1:{port}", cookie_file=str(folder / "regtest" / ".cookie"))
     with _process(words, folder) as process:
@@ -70,9 +69,9 @@ async def bitcoin_node(program: Program, folder: Path, options: Sequence[str] = 
 
 
 @asynccontextmanager
-async def ethereum_node(program: Program, folder: Path, options: Sequence[str] = ()) -> AsyncIterator[PrivateNode]:
+async def ethereum_node(program: Program, folder: Path, *, port: int = 0) -> AsyncIterator[PrivateNode]:
     """A private Ethereum chain, kept in `folder`, which mines only when told to. Raises NodeEnded."""
-    port = free_port()
+    port = port or free_port()
     words = [
         *program.words,
         "--host=127.0.0.1",
@@ -81,7 +80,6 @@ async def ethereum_node(program: Program, folder: Path, options: Sequence[str] =
         "--no-mining",
         "--accounts=1",
         f"--state={folder / 'state.json'}",
-        *options,
     ]
     with _process(words, folder) as process:
         node = PrivateNode(RpcConfig(url=f"http://127.0.0.1:{port}"), process)

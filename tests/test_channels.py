@@ -245,7 +245,7 @@ def test_candles_are_closed_by_time_or_by_the_next() -> None:
     channel.update([first], MINUTE_NS, 1)
     channel.update([first], MINUTE_NS + 1, 1)
     channel.update([first, second], 2 * MINUTE_NS, 2)
-    assert channel.since_ns == 2 * MINUTE_NS
+    assert (channel.since_ns or 0) == 2 * MINUTE_NS
     channel.update([second], 3 * MINUTE_NS, 2)
     deliver(channel)
     assert [(event["openTime"] // 60_000, event["closed"]) for event in follower.of("kline")] == [
