@@ -12,6 +12,7 @@ from persistence.exits import Exit
 from tallystick import running, terminal
 from tallystick.admin import admin
 from tallystick.backup import backup
+from tallystick.collect_command import collect
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.init_command import init
@@ -35,6 +36,7 @@ app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
 app.command()(init)
+app.command()(collect)
 app.command()(top)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
