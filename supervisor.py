@@ -6,9 +6,15 @@
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
     │  ├─ publisher         market data and user streams, of what is durable
     │  └─ snapshotter       has snapshots taken by another process, and prunes
+    ├─ chains               one_for_one; only where there are chains
+    │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
+    │  ├─ signer-CHAIN      keeps the process that holds the hot wallet's key, where the chain is real
+    │  ├─ watcher-ASSET     follows one asset, and has deposits credited
+    │  └─ withdrawals-CHAIN signs, sends and sees through, for all assets of one chain
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
+    ├─ certificate          reads the clients' certificate again at SIGHUP; only where one is configured
     ├─ gateway              the clients' TCP listener and sessions
     └─ market-maker         only in the demo
 
@@ -26,13 +32,19 @@ import structlog
 import trio
 from attrs import Factory, frozen
 
+from actors import chain_parts
+from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
 from actors.audience import Audience
 from actors.audit import AuditTrail
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
+from actors.chain_addresses import ChainAddresses
+from actors.chain_parts import Chains, ChainStates
+from actors.demo_commands import DemoCommands
 from actors.directory import Directory
 from actors.feed import Feed
+from actors.funds import Funds
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
 from actors.log_levels import LogConfig, LogLevels
@@ -40,6 +52,7 @@ from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
+from actors.money_commands import Money
 from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
@@ -49,6 +62,7 @@ from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snap
 from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.system_commands import SystemCommands
+from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
 from persistence.object_store import ObjectStore, Pace
@@ -92,7 +106,10 @@ class World:
     snapshot_process: SnapshotProcess
     open_target: Callable[[str], ObjectStore]
     pace: Pace
+    load_certificate: LoadCertificate = load_certificate
+    hangups: Hangups = hangups
     engine: Callable[[], Engine] = Engine
+    chains: Chains | None = None
     levels: LogLevels = Factory(LogLevels)
 
 
@@ -113,6 +130,7 @@ class Addresses:
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
 REQLOG_WRITER, MATCHING, PUBLISHER, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
+REQLOG_WRITER, MATCHING, SNAPSHOTTER, CHAINS, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -125,7 +143,9 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     audience, feed = Audience(), Feed()
     streams = Streams(config.streams, directory, audience, now=trio.current_time, wake=feed.wake)
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
+    accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
+    chain_states = ChainStates(world.chains, world.clock)
 
     writer = ReqlogWriter(
         config.writer,
@@ -151,6 +171,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         audience=audience,
         log_state=log_state,
         progress=world.progress,
+        heard=accounts.heard if config.gateway.account.orders_per_trade else None,
     )
     publisher = Publisher(streams, feed, matching.sender(PUBLISHER), world.clock)
     snapshotter = Snapshotter(
@@ -177,6 +198,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         state=backup_state,
         log_state=log_state,
     )
+    tls = _tls(config.gateway, world)
     collector = ExchangeCollector(
         version=VERSION,
         tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
@@ -184,8 +206,12 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         sessions=sessions,
         log_state=log_state,
         snapshot_state=snapshot_state,
+        streams=streams,
+        feed=feed,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
+        tls=tls,
+        chain_states=chain_states,
         free_space=world.disk.free_space,
     )
     audit = AuditTrail(world.disk, world.blocking)
@@ -209,6 +235,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         snapshot_state=snapshot_state,
         backup=backups.sender(ADMIN),
         backup_state=backup_state,
+        chain_states=chain_states,
+        demo=_demo_commands(world),
+        money=_money(world, chain_states),
+        clock=world.clock,
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
@@ -223,6 +253,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         directory=directory,
         sessions=sessions,
         streams=streams,
+        accounts=accounts,
+        tls=tls,
+        books={} if world.chains is None else world.chains.books,
+        funds=_funds(config.gateway, world, directory),
         serving=addresses.client_is,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
@@ -241,12 +275,31 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         ],
     )
     children = [engine.child()]
+    if world.chains is not None:
+        # A node or a store that is away is none of the exchange's business: nothing here escalates.
+        chains = supervise(
+            "chains",
+            ONE_FOR_ONE,
+            chain_parts.children(
+                world.chains,
+                chain_states,
+                matching.sender(CHAINS),
+                clock=world.clock,
+                blocking=world.blocking,
+                random=world.random,
+            ),
+        )
+        children.append(chains.child(limit=NEVER_ESCALATES))
     if config.backup.target:
         # A request to the target ends when its time is out, and not before.
         children.append(Child("backup", backup.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))
     children += [
         Child("metrics", metrics.run, limit=NEVER_ESCALATES),
         Child("admin", admin.run),
+    ]
+    if tls is not None:
+        children.append(Child("certificate", tls.run, limit=NEVER_ESCALATES))
+    children += [
         Child("gateway", gateway.run, stop_timeout_seconds=config.gateway.drain_seconds + 5),
     ]
     if config.market_maker is not None:
@@ -254,6 +307,45 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         children.append(Child("market-maker", maker.run, limit=NEVER_ESCALATES))
     root = supervise("root", ONE_FOR_ONE, children, limit=Restarts(3, per=60))
     return root
+
+
+def _funds(config: GatewayConfig, world: World, directory: Directory) -> Funds | None:
+    """Who knows of deposits and withdrawals, where there are chains."""
+    if world.chains is None:
+        return None
+    chains = ChainAddresses(directory.assets, world.chains.books)
+    return Funds(config.funds, world.chains.store, chains, world.chains.assets, world.clock)
+
+
+def _money(world: World, states: ChainStates) -> Money:
+    """What operators have to do with, where there are chains."""
+    chains = world.chains
+    if chains is None:
+        return Money()
+    wallets = {chain.name: chain.wallets for chain in chains.chains}
+    return Money(store=chains.store, assets=chains.assets, wallets=wallets, withdrawals=states.withdrawals)
+
+
+def _demo_commands(world: World) -> DemoCommands:
+    """For the private chains of a demo; with real chains they refuse."""
+    chains = world.chains
+    hosts = {} if chains is None else chains.hosts
+    books = {} if chains is None else chains.books
+    return DemoCommands(hosts, books, world.clock)
+
+
+def _tls(config: GatewayConfig, world: World) -> Tls | None:
+    """What connections are secured with, where they are."""
+    if not config.tls_certificate:
+        return None
+    return Tls(
+        config.tls_certificate,
+        config.tls_key,
+        load=world.load_certificate,
+        hangups=world.hangups,
+        blocking=world.blocking,
+        clock=world.clock,
+    )
 
 
 async def serve(config: Config, world: World, ready: Callable[[Addresses], None]) -> None:
@@ -265,10 +357,15 @@ async def serve(config: Config, world: World, ready: Callable[[Addresses], None]
     """
     addresses = Addresses()
     root = exchange(config, world, addresses)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_at_signal, root)
-        await root.run(trio.Event(), task_status=_Ready(lambda: ready(addresses)))
-        nursery.cancel_scope.cancel()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_at_signal, root)
+            await root.run(trio.Event(), task_status=_Ready(lambda: ready(addresses)))
+            nursery.cancel_scope.cancel()
+    finally:
+        if world.chains is not None:
+            with trio.CancelScope(shield=True):
+                await world.chains.aclose()
 
 
 async def _stop_at_signal(root: Supervisor) -> None:

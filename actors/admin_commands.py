@@ -2,7 +2,7 @@
 
 A command takes words and gives a plain value that the admin socket encodes. Those that change something say so, and
 those that may hurt want `--yes` (`"yes":true` in JSON). Here are those about the running program; what is traded and by
-whom is in `market_commands` and `account_commands`.
+whom is in `market_commands` and `account_commands`, what is paid in and out in `money_commands`.
 """
 
 from collections import Counter
@@ -15,16 +15,19 @@ from attrs import asdict
 from actors.account_commands import AccountCommands
 from actors.admin_command import WORK_SECONDS, AdminCommand, BadCall
 from actors.backup import BackupState, RunBackup
+from actors.chain_parts import ChainStates
+from actors.demo_commands import DemoCommands
 from actors.engine_line import ROOM_SECONDS, EngineLine
 from actors.gateway import Sessions
 from actors.mailbox import Sender
 from actors.market_commands import MarketCommands
+from actors.money_commands import Money, MoneyCommands
 from actors.reqlog_writer import LogState
 from actors.requests import Batch
 from actors.snapshotter import SnapshotCall, SnapshotState
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
 from actors.system_commands import SystemCommands
-from actors.world import Entropy
+from actors.world import Clock, Entropy
 from book.compiled import COMPILED
 from book.engine import ENGINE_VERSION
 from book.queries import Info, InfoView
@@ -73,6 +76,10 @@ class AdminCommands:
         snapshot_state: SnapshotState,
         backup: Sender[RunBackup],
         backup_state: BackupState,
+        chain_states: ChainStates,
+        demo: DemoCommands,
+        money: Money,
+        clock: Clock,
         entropy: Entropy,
         version: str,
         test_money: bool,
@@ -88,6 +95,9 @@ class AdminCommands:
         self._snapshot_state = snapshot_state
         self._backup = backup
         self._backup_state = backup_state
+        self._chain_states = chain_states
+        self._demo = demo
+        self._money = MoneyCommands(self._engine, money, clock, entropy)
         self._version = version
         self._system = system
 
@@ -103,6 +113,8 @@ class AdminCommands:
             AdminCommand("actor.start", ("name",), "start an actor that is stopped", self.start, changes=True),
             *self._markets.commands(),
             *self._accounts.commands(),
+            *self._money.commands(),
+            *self._demo.commands(),
             AdminCommand("session.list", (), "who is connected", self.list_sessions),
             AdminCommand("session.kill", ("session",), "close one connection", self.kill_session, changes=True),
             AdminCommand("log.status", (), "where the request log stands", self.log_status),
@@ -224,6 +236,8 @@ class AdminCommands:
             "log": self._log(),
             "snapshot": self._newest_snapshot(),
             "backup": {} if (backup := self._backup_state.view()) is None else asdict(backup),
+            "chains": [asdict(view) for view in self._chain_states.watcher_views()],
+            "withdrawals": [asdict(view) for view in self._chain_states.withdrawals_views()],
             "sessions": len(self._sessions.list()),
         }
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 from attrs import frozen
 
 from actors import numerals, wire
+from actors.chain_addresses import NO_CHAINS, ChainAddresses
 from actors.directory import Venue
 from actors.order_form import check_form
 from actors.parameters import CLIENT_ORDER_ID_WORDS, INTERVALS_NS, PlaceParams
@@ -27,7 +28,16 @@ from book.codes import (
     REJECTED_KEY,
     UNAUTHORIZED,
 )
-from book.commands import AmendOrder, CancelAll, CancelAllAfter, CancelOrder, PlaceOrder, ReplaceOrder
+from book.commands import (
+    AllocateAddress,
+    AmendOrder,
+    CancelAll,
+    CancelAllAfter,
+    CancelOrder,
+    PlaceOrder,
+    ReplaceOrder,
+    RequestWithdrawal,
+)
 from book.history import MARKET_TRADES
 from book.terms import (
     GTC,
@@ -40,6 +50,7 @@ from book.terms import (
     SIDES,
     TIMES_IN_FORCE,
     TRADE,
+    WITHDRAW,
 )
 
 
@@ -67,7 +78,7 @@ _ORDER_TYPES: Final = _by_name(ORDER_TYPES)
 _TIMES_IN_FORCE: Final = _by_name(TIMES_IN_FORCE, GTC)
 _SELF_TRADE_MODES: Final = _by_name(SELF_TRADE_MODES, MARKET_DEFAULT)
 
-_NEEDED_PERMISSION: Final[dict[type, int]] = {
+NEEDED_PERMISSION: Final[dict[type, int]] = {
     wire.OrderPlace: TRADE,
     wire.OrderCancel: TRADE,
     wire.OrderAmend: TRADE,
@@ -82,7 +93,25 @@ _NEEDED_PERMISSION: Final[dict[type, int]] = {
     wire.AllOrders: READ,
     wire.AccountStatus: READ,
     wire.AccountCommission: READ,
+    wire.DepositAddress: READ,
+    wire.DepositHistory: READ,
+    wire.WithdrawStatus: READ,
+    wire.WithdrawHistory: READ,
+    wire.WithdrawApply: WITHDRAW,
+    wire.WithdrawCancel: WITHDRAW,
 }
+
+
+# What changes something. Where the key may not do that, it is the engine that refuses, so that the log has it: who has
+# tried what he may not is what an audit asks for first.
+_LOGGED: Final[frozenset[type]] = frozenset(
+    {
+        *(wire.OrderPlace, wire.OrderCancel, wire.OrderAmend, wire.OrderCancelReplace, wire.OrderBatch),
+        *(wire.CancelAll, wire.CancelAllAfter),
+    }
+)
+# What may lead to trades, and should.
+_ENTERING: Final[frozenset[type]] = frozenset({wire.OrderPlace, wire.OrderAmend, wire.OrderCancelReplace})
 
 
 class Intake:
@@ -91,16 +120,26 @@ class Intake:
     Args:
         venues: The markets, by name; looked up anew for each request.
         identity: Who speaks; None before a logon.
+        chains: What can be paid in and out.
+        take_order: Called for each request that would enter or change an order; raises RefusedError where there were
+            too many. None where their number is not limited.
     """
 
-    __slots__ = ("_account", "_key", "_session", "_venues", "makers")
+    __slots__ = ("_account", "_chains", "_key", "_session", "_venues", "makers")
 
     makers: dict[type, Callable[[Any], Request]]
     """Makes the engine's request, by the type of the wire's and from one of that type. Each raises RefusedError. Types
     that are not here are not for the engine."""
 
-    def __init__(self, venues: Mapping[str, Venue], identity: Identity | None) -> None:
+    def __init__(
+        self,
+        venues: Mapping[str, Venue],
+        identity: Identity | None,
+        take_order: Callable[[], None] | None = None,
+        chains: ChainAddresses = NO_CHAINS,
+    ) -> None:
         self._venues = venues
+        self._chains = chains
         self._account, self._key, self._session = (
             (0, 0, 0) if identity is None else (identity.account, identity.key, identity.session)
         )
@@ -123,13 +162,17 @@ class Intake:
             wire.DayTicker: self._day_ticker,
             wire.Candles: self._candles,
             wire.ExchangeInfo: _exchange_info,
+            wire.DepositAddress: self._deposit_address,
+            wire.WithdrawApply: self._withdraw,
         }
         # What this client may not do is decided once, so that what it may do costs no look.
-        for kind, permission in _NEEDED_PERMISSION.items():
+        for kind, permission in NEEDED_PERMISSION.items():
             if identity is None:
                 self.makers[kind] = _refuse_stranger
-            elif not identity.permissions & permission:
+            elif not identity.permissions & permission and kind not in _LOGGED:
                 self.makers[kind] = _refusing(permission)
+            elif take_order is not None and kind in _ENTERING:
+                self.makers[kind] = _counted(self.makers[kind], take_order)
 
     def _place(self, request: wire.OrderPlace | wire.OrderTest | wire.OrderCancelReplace) -> PlaceOrder:
         params = request.params
@@ -264,6 +307,26 @@ class Intake:
             params.limit,
         )
 
+    def _deposit_address(self, request: wire.DepositAddress) -> AllocateAddress:
+        asset = self._chains.asset(request.params.asset)
+        return AllocateAddress(self._account, self._key, self._session, asset.name)
+
+    def _withdraw(self, request: wire.WithdrawApply) -> RequestWithdrawal:
+        params = request.params
+        asset = self._chains.asset(params.asset)
+        _check_client_order_id(params.withdraw_order_id, "withdrawOrderId")
+        return RequestWithdrawal(
+            self._account,
+            self._key,
+            self._session,
+            params.withdraw_order_id,
+            asset.name,
+            self._chains.normal(asset, params.address),
+            numerals.of_asset(asset, params.amount),
+            params.timestamp,
+            params.recv_window,
+        )
+
     def _symbol(self, symbol: str) -> str:
         """The symbol of a market that there is."""
         if symbol not in self._venues:
@@ -290,6 +353,17 @@ def _refusing(permission: int) -> Callable[[wire.Request], NoReturn]:
 
 
 # ------------------------------------------------------------------------------------------------- words and numbers
+
+
+def _counted(maker: Callable[[Any], Request], take_order: Callable[[], None]) -> Callable[[Any], Request]:
+    """The maker, of requests that count as orders where they are good ones."""
+
+    def make(request: wire.Request) -> Request:
+        made = maker(request)
+        take_order()
+        return made
+
+    return make
 
 
 def _refuse_symbol() -> NoReturn:

@@ -11,8 +11,9 @@ from typing import Any, Final, TypeVar
 from attrs import NOTHING, field, fields, frozen
 from attrs.validators import ge, le
 
+from actors.networks import network_of
 from book.decimals import NotADecimal, TooPrecise, parse_units
-from book.definitions import Key, Market
+from book.definitions import Asset, Key, Market
 from book.registry import MAX_SCALE
 from book.terms import PERMISSIONS, SELF_TRADE_MODES
 
@@ -28,10 +29,13 @@ class WordsError(ValueError):
 
 @frozen(kw_only=True)
 class AssetWords:
-    """An asset: `scale` is its number of decimals."""
+    """An asset: `scale` is its number of decimals. Where it has a chain, it comes from there and goes there."""
 
     name: str
     scale: int = field(validator=[ge(0), le(MAX_SCALE)])
+    chain: str = ""
+    withdrawal_fee: str = "0"
+    min_withdrawal: str = "0"
 
 
 @frozen(kw_only=True)
@@ -64,13 +68,14 @@ class AccountWords:
 
 @frozen(kw_only=True)
 class KeyWords:
-    """A key: who may act for an account. `public_key` is hex Ed25519."""
+    """A key: who may act for an account, and from where. `public_key` is hex Ed25519."""
 
     id: int
     name: str
     account: str
     permissions: tuple[str, ...]
     public_key: str
+    networks: tuple[str, ...] = ()
 
 
 def spoken(kind: type[T], texts: Mapping[str, str]) -> T:
@@ -93,6 +98,17 @@ def spoken(kind: type[T], texts: Mapping[str, str]) -> T:
         return kind(**values)
     except ValueError as error:  # a validator's, which names the key
         raise WordsError(str(error.args[0])) from None
+
+
+def asset_of(words: AssetWords) -> Asset:
+    """The asset. Raises WordsError: a word is not understood."""
+    return Asset(
+        words.name,
+        words.scale,
+        words.chain,
+        units(words.withdrawal_fee, words.scale, "withdrawal_fee"),
+        units(words.min_withdrawal, words.scale, "min_withdrawal"),
+    )
 
 
 def market_of(words: MarketWords, scales: Mapping[str, int]) -> Market:
@@ -142,7 +158,8 @@ def key_of(words: KeyWords, accounts: Mapping[str, int]) -> Key:
     permissions = 0
     for name in words.permissions:
         permissions |= _code(name, PERMISSIONS, "permissions")
-    return Key(words.id, words.name, accounts[words.account], permissions, words.public_key)
+    networks = ",".join(_network(text) for text in words.networks)
+    return Key(words.id, words.name, accounts[words.account], permissions, words.public_key, networks)
 
 
 def units(text: str, scale: int, key: str) -> int:
@@ -165,6 +182,17 @@ def whole(text: str, key: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= INTEGER_DIGITS):
         raise WordsError(f"{key}: expected a whole number, not {text!r:.50}")
     return int(text)
+
+
+def _network(text: str) -> str:
+    """An address or a network, in its one form."""
+    try:
+        return network_of(text).exploded
+    except ValueError:
+        raise WordsError(
+            "networks: expected an address such as '192.0.2.7', or a network such as '192.0.2.0/24' without bits "
+            f"behind its prefix, not {text!r:.50}"
+        ) from None
 
 
 def _steps(text: str, scale: int, step: int, key: str, name: str) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from actors.networks import is_in, networks_of
 from actors.parameters import LogonParams
 from actors.wire import RefusedError, logon_payload
 from book.codes import INVALID_SIGNATURE, INVALID_TIMESTAMP, MANDATORY_PARAM, REJECTED_KEY
@@ -38,13 +39,16 @@ def check_params(params: LogonParams, now_ms: int, *, unsigned: bool) -> None:
         )
 
 
-def check_key(params: LogonParams, nonce: str, key: Key | None) -> Key:
-    """The key, if it is there and signed this logon; else raises RefusedError."""
+def check_key(params: LogonParams, nonce: str, key: Key | None, host: str) -> Key:
+    """The key, if it is there, signed this logon and may be used from this host; else raises RefusedError."""
     signed = not params.signature or _signed(params, nonce, _NOBODY if key is None else key.public_key)
     if key is None:
         raise RefusedError(REJECTED_KEY, "there is no such key, or it was revoked")
     if not signed:
         raise RefusedError(INVALID_SIGNATURE, "the signature is not this key's over apiKey=…&nonce=…&timestamp=…")
+    # Last, so that only the key's owner learns that it is a matter of where from.
+    if key.networks and not is_in(host, networks_of(key.networks)):
+        raise RefusedError(REJECTED_KEY, "this key may not be used from this address", reason="ADDRESS_NOT_ALLOWED")
     if params.cancel_on_disconnect and not key.permissions & TRADE:
         raise RefusedError(REJECTED_KEY, "cancelOnDisconnect is for keys that have permission to trade")
     return key

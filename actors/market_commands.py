@@ -7,9 +7,9 @@ from attrs import NOTHING, fields
 
 from actors.admin_command import AdminCommand, BadCall
 from actors.engine_line import EngineLine
-from actors.listings import SHARE_SCALE, AssetWords, MarketWords, market_of, rate, spoken, units, whole
+from actors.listings import SHARE_SCALE, AssetWords, MarketWords, asset_of, market_of, rate, spoken, units, whole
 from book.commands import ClearMarket, DefineAsset, DefineMarket, FreezeAsset, SetFeeTier, SetMarketState
-from book.definitions import Asset
+from book.decimals import format_units
 from book.events import OrderClosed
 from book.market import Grid
 from book.queries import Depth, DepthView, RecentTrades
@@ -67,6 +67,7 @@ class MarketCommands:
                 ("name", "scale"),
                 "make an asset known, with so many decimals",
                 self.add_asset,
+                optional=("chain", "withdrawal_fee", "min_withdrawal"),
                 changes=True,
             ),
             AdminCommand("asset.freeze", ("name",), "credit no more of it", self._freezing(frozen=True), changes=True),
@@ -153,16 +154,23 @@ class MarketCommands:
         view = await self._engine.directory()
         return {
             "assets": [
-                {"name": asset.name, "scale": asset.scale, "frozen": asset.name in view.frozen_assets}
+                {
+                    "name": asset.name,
+                    "scale": asset.scale,
+                    "chain": asset.chain,
+                    "withdrawalFee": format_units(asset.withdrawal_fee, asset.scale),
+                    "minWithdrawal": format_units(asset.min_withdrawal, asset.scale),
+                    "frozen": asset.name in view.frozen_assets,
+                }
                 for asset in view.assets
             ]
         }
 
-    async def add_asset(self, name: str, scale: str) -> object:
+    async def add_asset(self, **words: str) -> object:
         """Define an asset."""
-        words = spoken(AssetWords, {"name": name, "scale": scale})
-        done = await self._engine.tell(DefineAsset(Asset(words.name, words.scale)))
-        return {"name": words.name, "scale": words.scale, "seq": done.seq}
+        asset = asset_of(spoken(AssetWords, words))
+        done = await self._engine.tell(DefineAsset(asset))
+        return {"name": asset.name, "scale": asset.scale, "chain": asset.chain, "seq": done.seq}
 
     def _freezing(self, *, frozen: bool) -> Callable[[str], Awaitable[object]]:
         async def freeze(name: str) -> object:

@@ -38,6 +38,7 @@ from actors.sequencer import Sequencer
 from actors.world import Blocking, Clock
 from book.commands import Command
 from book.engine import Engine
+from book.events import Event
 from book.terms import MAX_INT
 from persistence.recovery import Progress
 from persistence.storage import Disk
@@ -80,6 +81,7 @@ class Matching:
         audience: Audience,
         log_state: LogState,
         progress: Callable[[str], Progress],
+        heard: Callable[[list[Event]], None] | None = None,
     ) -> None:
         self._config = config
         self._mailbox = mailbox
@@ -93,6 +95,7 @@ class Matching:
         self._audience = audience
         self._log_state = log_state
         self._progress = progress
+        self._heard = heard
         # These belong to the process: they outlive the incarnations.
         self._quarantine = Quarantine()
         self._incarnations = itertools.count(1)
@@ -136,6 +139,7 @@ class Matching:
             directory=self._directory,
             audience=self._audience,
             die=self._die,
+            heard=self._heard,
         )
         with await self._log.reserve() as place:
             lose_sessions = end.next_seq < self._opened_seq

@@ -25,13 +25,20 @@ from trio.abc import HalfCloseableStream, Listener
 
 from actors.accepting import serve_some
 from actors.backup import BackupState
+from actors.chain_parts import ChainStates
+from actors.chain_state import WatcherView, WithdrawalsView
+from actors.feed import Feed
 from actors.gateway import Sessions
+from actors.gateway_metrics import gateway_metrics
 from actors.histogram import LATENCY_SECONDS, Histogram
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.snapshotter import SnapshotState
+from actors.streams import Streams
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
+from actors.tls import Tls
 from actors.traffic import Traffic
+from actors.withdrawals import ON_THEIR_WAY
 from actors.world import Network, Peer
 from book.engine import ENGINE_VERSION
 
@@ -64,8 +71,12 @@ class ExchangeCollector(Collector):
         sessions: Sessions,
         log_state: LogState,
         snapshot_state: SnapshotState,
+        streams: Streams,
+        feed: Feed,
         wall_ns: Callable[[], int],
         backup_state: BackupState,
+        tls: Tls | None,
+        chain_states: ChainStates,
         free_space: Callable[[], int],
     ) -> None:
         self._version = version
@@ -75,8 +86,12 @@ class ExchangeCollector(Collector):
         self._sessions = sessions
         self._log_state = log_state
         self._snapshot_state = snapshot_state
+        self._streams = streams
+        self._feed = feed
         self._wall_ns = wall_ns
         self._backup_state = backup_state
+        self._tls = tls
+        self._chain_states = chain_states
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the exchange."""
@@ -85,6 +100,8 @@ class ExchangeCollector(Collector):
         yield from _actor_metrics(self._tree().flat())
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
         yield from _session_metrics(self._sessions)
+        yield from gateway_metrics(self._sessions.counts, self._tls)
+        yield from _stream_metrics(self._streams, self._feed)
         yield from _traffic_metrics(self._sessions.traffic)
         yield from _log_metrics(self._log_state)
         yield GaugeMetricFamily(
@@ -92,6 +109,8 @@ class ExchangeCollector(Collector):
         )
         yield from _snapshot_metrics(self._snapshot_state, self._wall_ns())
         yield from _backup_metrics(self._backup_state)
+        yield from _watcher_metrics(self._chain_states.watcher_views())
+        yield from _withdrawal_metrics(self._chain_states.withdrawals_views())
 
 
 class Metrics:
@@ -222,6 +241,25 @@ def _log_metrics(log: LogState) -> Iterator[Metric]:
     )
 
 
+def _stream_metrics(streams: Streams, feed: Feed) -> Iterator[Metric]:
+    state = streams.state
+    yield GaugeMetricFamily(
+        "tallystick_subscriptions", "Channels that clients follow, each one's.", streams.subscriptions
+    )
+    yield GaugeMetricFamily("tallystick_channels", "Channels that are kept up.", streams.channels)
+    yield CounterMetricFamily("tallystick_stream_events", "Events published since the process began.", state.events)
+    yield CounterMetricFamily("tallystick_stream_deliveries", "Events handed to connections.", state.delivered)
+    yield CounterMetricFamily(
+        "tallystick_stream_resumes", "Subscriptions that went on where they stopped.", state.resumed
+    )
+    yield CounterMetricFamily("tallystick_stream_gaps", "Subscriptions told that something is missing.", state.gaps)
+    yield CounterMetricFamily("tallystick_slow_consumers", "Clients cut off as too slow.", state.slow_consumers)
+    yield GaugeMetricFamily(
+        "tallystick_publisher_lag_seconds", "From the disk to the last follower, of the last round.", state.lag_seconds
+    )
+    yield CounterMetricFamily("tallystick_publisher_overruns", "Times that the publisher did not keep up.", feed.lost)
+
+
 def _snapshot_metrics(state: SnapshotState, now_ns: int) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "tallystick_snapshot_failures", "Snapshots that could not be taken since the process began.", state.failures
@@ -258,3 +296,57 @@ def _backup_metrics(backup: BackupState) -> Iterator[Metric]:
     yield CounterMetricFamily("tallystick_backup_failures", "Backups that failed.", view.failures)
     yield GaugeMetricFamily("tallystick_backup_ok", "0 while the last backup failed.", float(view.trouble is None))
     yield GaugeMetricFamily("tallystick_backup_bytes", "Size of all objects in the cold store.", view.bytes)
+
+
+def _watcher_metrics(views: Sequence[WatcherView]) -> Iterator[Metric]:
+    """Of each asset on a chain; none where there are no chains."""
+    if not views:
+        return
+    head = GaugeMetricFamily("tallystick_chain_head_height", "The node's newest block.", labels=["asset"])
+    age = GaugeMetricFamily("tallystick_chain_head_age_seconds", "Time since the node had a new one.", labels=["asset"])
+    scanned = GaugeMetricFamily("tallystick_chain_scanned_height", "The last block looked through.", labels=["asset"])
+    reorg = GaugeMetricFamily(
+        "tallystick_chain_reorg_blocks", "Most blocks undone at once since the process began.", labels=["asset"]
+    )
+    paused = GaugeMetricFamily("tallystick_watcher_paused", "1 while the watcher does nothing.", labels=["asset"])
+    states = GaugeMetricFamily("tallystick_deposits_waiting", "Deposits on their way.", labels=["asset", "state"])
+    ended = CounterMetricFamily(
+        "tallystick_deposits", "Deposits that got there since the process began.", labels=["asset", "state"]
+    )
+    oldest = GaugeMetricFamily(
+        "tallystick_deposit_oldest_seconds", "Time since the oldest of them was seen.", labels=["asset"]
+    )
+    for view in views:
+        head.add_metric([view.asset], view.head)
+        age.add_metric([view.asset], view.head_age_seconds)
+        scanned.add_metric([view.asset], view.scanned)
+        reorg.add_metric([view.asset], view.deepest_reorg)
+        paused.add_metric([view.asset], float(view.paused is not None))
+        for state, waiting in (("pending", view.pending), ("validated", view.validated)):
+            states.add_metric([view.asset, state], waiting)
+        for state, count in (("fulfilled", view.fulfilled), ("orphaned", view.orphaned), ("frozen", view.frozen)):
+            ended.add_metric([view.asset, state], count)
+        oldest.add_metric([view.asset], view.oldest_pending_seconds)
+    yield from (head, age, scanned, reorg, paused, states, oldest, ended)
+
+
+def _withdrawal_metrics(views: Sequence[WithdrawalsView]) -> Iterator[Metric]:
+    """Of each chain; none where there are no chains."""
+    if not views:
+        return
+    states = GaugeMetricFamily("tallystick_withdrawals_waiting", "Withdrawals on their way.", labels=["chain", "state"])
+    oldest = GaugeMetricFamily(
+        "tallystick_withdrawal_oldest_seconds", "Time since the oldest of them was requested.", labels=["chain"]
+    )
+    paused = GaugeMetricFamily("tallystick_withdrawals_paused", "1 while nothing is sent.", labels=["chain"])
+    ended = CounterMetricFamily(
+        "tallystick_withdrawals", "Withdrawals that ended since the process began.", labels=["chain", "state"]
+    )
+    for view in views:
+        for state in ON_THEIR_WAY:
+            states.add_metric([view.chain, state], view.states.get(state, 0))
+        oldest.add_metric([view.chain], view.oldest_pending_seconds)
+        paused.add_metric([view.chain], float(view.paused is not None))
+        ended.add_metric([view.chain, "completed"], view.completed)
+        ended.add_metric([view.chain, "off"], view.failed)
+    yield from (states, oldest, paused, ended)

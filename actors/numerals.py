@@ -10,7 +10,7 @@ from actors.directory import Venue
 from actors.parameters import NUMBER_WORDS
 from actors.wire import RefusedError
 from book.codes import BAD_PRECISION, CANCEL_REJECTED, FILTER_FAILURE, INVALID_PARAMETER
-from book.decimals import NotADecimal, TooPrecise
+from book.decimals import NotADecimal, TooPrecise, parse_units
 from book.definitions import Asset
 from book.market import OffGrid
 
@@ -38,6 +38,14 @@ def amount(venue: Venue, text: str, name: str = "quoteOrderQty") -> int:
         return venue.parse_amount(text)
     except _BAD_NUMBER as error:
         _refuse(error, name, _decimals_of(venue.grid.quote))
+
+
+def of_asset(asset: Asset, text: str, name: str = "amount") -> int:
+    """Units of an asset."""
+    try:
+        return parse_units(text, asset.scale)
+    except _BAD_NUMBER as error:
+        _refuse(error, name, _decimals_of(asset))
 
 
 # In a command a zero is 'not given', so where that has a meaning a zero that was given must not get there.

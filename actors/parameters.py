@@ -11,8 +11,9 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from book.decimals import MAX_CHARACTERS
 from book.history import INTERVALS
-from book.terms import MAX_INT
+from book.terms import MAX_INT, ORDER_TYPES, SELF_TRADE_MODES, SIDES, TIMES_IN_FORCE
 
 MAX_ID_CHARACTERS: Final = 36
 MAX_DEPTH: Final = 5_000
@@ -37,27 +38,61 @@ _MAX_MS: Final = MAX_INT // 1_000_000  # the engine counts nanoseconds, and no f
 
 Id = Annotated[int, Meta(ge=-(2**63), le=_MAX_INT)] | Annotated[str, Meta(max_length=MAX_ID_CHARACTERS)]
 
-# What msgspec cannot check as fast as we can; `actors.intake` does.
+# What msgspec cannot check as fast as we can; `actors.intake` does, and the JSON Schema says it.
 NUMBER_WORDS: Final = 'a decimal in a string, such as "12.5": no sign, no exponent, at most 40 characters'
 CLIENT_ORDER_ID_WORDS: Final = "a string of 1 to 36 of the characters A-Z a-z 0-9 . _ : / -"
 
 Symbol = Annotated[str, Meta(min_length=1, description="the name of a market, such as BTC-USDT")]
-Side = Annotated[str, Meta(min_length=1, description="BUY or SELL")]
+Side = Annotated[str, Meta(min_length=1, description="BUY or SELL", extra_json_schema={"enum": list(SIDES.values())})]
 OrderType = Annotated[
     str,
     Meta(
         min_length=1,
         description="LIMIT, MARKET, STOP_LOSS, STOP_LOSS_LIMIT, TAKE_PROFIT or TAKE_PROFIT_LIMIT",
+        extra_json_schema={"enum": list(ORDER_TYPES.values())},
     ),
 ]
-TimeInForce = Annotated[str, Meta(min_length=1, description="GTC, IOC, FOK or GTD")]
-SelfTradeMode = Annotated[
-    str, Meta(min_length=1, description="NONE, EXPIRE_TAKER, EXPIRE_MAKER, EXPIRE_BOTH or DECREMENT")
+TimeInForce = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="GTC, IOC, FOK or GTD",
+        extra_json_schema={"enum": list(TIMES_IN_FORCE.values())},
+    ),
 ]
-Number = Annotated[str, Meta(min_length=1, description=NUMBER_WORDS)]
-ClientOrderId = Annotated[str, Meta(min_length=1, max_length=36, description=CLIENT_ORDER_ID_WORDS)]
+SelfTradeMode = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="NONE, EXPIRE_TAKER, EXPIRE_MAKER, EXPIRE_BOTH or DECREMENT",
+        extra_json_schema={"enum": list(SELF_TRADE_MODES.values())},
+    ),
+]
+Number = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description=NUMBER_WORDS,
+        extra_json_schema={"pattern": r"^[0-9]+(\.[0-9]+)?$", "maxLength": MAX_CHARACTERS},
+    ),
+]
+ClientOrderId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=36,
+        description=CLIENT_ORDER_ID_WORDS,
+        extra_json_schema={"pattern": "^[A-Za-z0-9._:/-]+$"},
+    ),
+]
 OrderId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="the id of an order, a positive integer")]
 FromId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="an id, a positive integer")]
+WithdrawOrderId = Annotated[str, Meta(min_length=1, max_length=36, description=CLIENT_ORDER_ID_WORDS)]
+AssetName = Annotated[str, Meta(min_length=1, max_length=16, description="the name of an asset, such as BTC")]
+ChainAddress = Annotated[
+    str,
+    Meta(min_length=1, max_length=128, description="an address of the asset's chain, a string of 1 to 128 characters"),
+]
 Timestamp = Annotated[int, Meta(ge=1, le=_MAX_INT, description="a positive integer: milliseconds since 1970")]
 Moment = Annotated[
     int, Meta(ge=1, le=_MAX_MS, description="an integer from 1 to 4611686018427: milliseconds since 1970")
@@ -216,6 +251,36 @@ class HistoryParams(Params, frozen=True):
     symbol: Symbol
     from_id: FromId = 0
     limit: RowsLimit = DEFAULT_ROWS
+
+
+class AssetParams(Params, frozen=True):
+    """One asset."""
+
+    asset: AssetName
+
+
+class FundsHistoryParams(Params, frozen=True):
+    """The latest of one asset, or of all."""
+
+    asset: AssetName = ""
+    limit: RowsLimit = DEFAULT_ROWS
+
+
+class WithdrawParams(Params, frozen=True):
+    """A withdrawal. The asset's fee comes on top of the amount."""
+
+    asset: AssetName
+    address: ChainAddress
+    amount: Number
+    withdraw_order_id: WithdrawOrderId
+    timestamp: Timestamp = 0
+    recv_window: RecvWindow = DEFAULT_RECV_WINDOW_MS
+
+
+class WithdrawIdParams(Params, frozen=True):
+    """One withdrawal."""
+
+    withdraw_order_id: WithdrawOrderId
 
 
 class MarketParams(Params, frozen=True):

@@ -5,22 +5,27 @@ goes one way for all kinds: `actors.sentences` has the words for what the engine
 sentence each. Nothing is encoded here: the session encodes all lines of a release in one call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from actors import results, wire
+from actors.chain_addresses import ChainAddresses
 from actors.directory import Directory, Venue
+from actors.funds import withdrawal_info
 from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
 from actors.parameters import INTERVALS_NS
 from actors.requests import Done, Outcome
+from actors.results import Result
 from actors.sentences import sentence
-from actors.wire import Refusal, Reply, refusal
+from actors.wire import SLICE_ROWS, LongReply, Refusal, Reply, refusal
 from book import codes
 from book.decimals import format_units
+from book.definitions import Asset
 from book.events import (
+    AddressAllocated,
     CancelAllAfterSet,
     Event,
     OrderAccepted,
@@ -30,6 +35,7 @@ from book.events import (
     OrderView,
     Rejected,
     Trade,
+    WithdrawalHeld,
 )
 from book.market import Grid
 from book.queries import (
@@ -53,19 +59,24 @@ from book.terms import (
     SIDES,
     TIMES_IN_FORCE,
 )
+from chains.wallet import AddressBook
 
 _PPM_DECIMALS: Final = 6
 
 
+Answered = Reply | LongReply | Refusal
+
+
 class Replies:
-    """Makes reply lines, from what `Directory` says names and decimals are."""
+    """Makes reply lines, from what `Directory` says names and decimals are; `books` has the chains' addresses."""
 
-    __slots__ = ("_assets", "_makers", "_venues")
+    __slots__ = ("_assets", "_chains", "_makers", "_venues")
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, books: Mapping[str, AddressBook] | None = None) -> None:
         self._assets = directory.assets
+        self._chains = ChainAddresses(directory.assets, books or {})
         self._venues = directory.venues
-        self._makers: dict[type, Callable[[Any, Any], Reply]] = {
+        self._makers: dict[type, Callable[[Any, Any], Reply | LongReply]] = {
             wire.OrderPlace: self._placed,
             wire.OrderCancel: self._canceled,
             wire.OrderAmend: self._amended,
@@ -85,11 +96,15 @@ class Replies:
             wire.Candles: self._candles,
             wire.ExchangeInfo: self._exchange_info,
             wire.Logout: _nothing,
+            wire.DepositAddress: self._deposit_address,
+            wire.WithdrawApply: self._withdrawn,
         }
 
-    def reply(self, request: wire.Request, outcome: Outcome) -> Reply | Refusal:
+    def reply(self, request: wire.Request, outcome: Outcome) -> Answered:
         """The line that answers `request`."""
         if type(outcome) is Rejected:
+            if type(request) is wire.DepositAddress and outcome.reason == "HAS_ADDRESS":
+                return self._address(request, outcome.ref)
             return self._rejected(request, outcome)
         if isinstance(outcome, NotDone | OutcomeUnknown):
             return _not_done(request.id, outcome)
@@ -157,8 +172,8 @@ class Replies:
     def _order_status(self, request: wire.OrderStatus, order: OrderView) -> Reply:
         return Reply(request.id, 200, self._order(order))
 
-    def _orders(self, request: wire.OpenOrders | wire.AllOrders, orders: list[OrderView]) -> Reply:
-        return Reply(request.id, 200, results.Orders([self._order(order) for order in orders]))
+    def _orders(self, request: wire.OpenOrders | wire.AllOrders, orders: list[OrderView]) -> Reply | LongReply:
+        return _rows(request, results.Orders, orders, self._order)
 
     def _order(self, order: OrderView) -> results.Order:
         venue = self._venues[order.symbol]
@@ -183,8 +198,8 @@ class Replies:
 
     # ------------------------------------------------------------------------------------------------ accounts, markets
 
-    def _my_trades(self, request: wire.MyTrades, trades: list[AccountTrade]) -> Reply:
-        return Reply(request.id, 200, results.AccountTrades([self._my_trade(trade) for trade in trades]))
+    def _my_trades(self, request: wire.MyTrades, trades: list[AccountTrade]) -> Reply | LongReply:
+        return _rows(request, results.AccountTrades, trades, self._my_trade)
 
     def _my_trade(self, trade: AccountTrade) -> results.AccountTradeInfo:
         venue = self._venues[trade.symbol]
@@ -219,19 +234,19 @@ class Replies:
         asks = [(price(ticks), quantity(lots)) for ticks, lots in view.asks]
         return Reply(request.id, 200, results.Levels(view.symbol, view.seq, bids, asks))
 
-    def _recent_trades(self, request: wire.RecentTrades, trades: list[PublicTrade]) -> Reply:
+    def _recent_trades(self, request: wire.RecentTrades, trades: list[PublicTrade]) -> Reply | LongReply:
         venue = self._venues[request.params.symbol]
-        rows = [
-            results.TradeInfo(
+
+        def row(trade: PublicTrade) -> results.TradeInfo:
+            return results.TradeInfo(
                 trade.trade_id,
                 venue.format_price(trade.price),
                 venue.format_quantity(trade.quantity),
                 SIDES[trade.taker_side],
                 trade.time_ns // NS_PER_MS,
             )
-            for trade in trades
-        ]
-        return Reply(request.id, 200, results.Trades(rows))
+
+        return _rows(request, results.Trades, trades, row)
 
     def _day_ticker(self, request: wire.DayTicker, day: TickerView) -> Reply:
         venue = self._venues[day.symbol]
@@ -249,12 +264,13 @@ class Replies:
         )
         return Reply(request.id, 200, ticker)
 
-    def _candles(self, request: wire.Candles, candles: list[Candle]) -> Reply:
+    def _candles(self, request: wire.Candles, candles: list[Candle]) -> Reply | LongReply:
         venue = self._venues[request.params.symbol]
         price = venue.format_price
         last_ns = INTERVALS_NS[request.params.interval] - 1
-        rows: list[results.Kline] = [
-            (
+
+        def row(candle: Candle) -> results.Kline:
+            return (
                 candle.open_ns // NS_PER_MS,
                 price(candle.open),
                 price(candle.high),
@@ -263,14 +279,28 @@ class Replies:
                 venue.format_quantity(candle.volume),
                 (candle.open_ns + last_ns) // NS_PER_MS,
             )
-            for candle in candles
-        ]
-        return Reply(request.id, 200, results.Klines(rows))
+
+        return _rows(request, results.Klines, candles, row)
 
     def _exchange_info(self, request: wire.ExchangeInfo, view: DirectoryView) -> Reply:
-        assets = [results.AssetInfo(asset.name, asset.scale) for asset in view.assets]
+        assets = [_asset(asset) for asset in view.assets]
         symbols = [_symbol(self._venues[status.market.symbol].grid, status.state) for status in view.markets]
         return Reply(request.id, 200, results.Exchange(assets, symbols))
+
+    # ---------------------------------------------------------------------------------------- deposits and withdrawals
+
+    def _deposit_address(self, request: wire.DepositAddress, done: Done) -> Reply:
+        (index,) = [event.index for event in done.events if type(event) is AddressAllocated]
+        return self._address(request, index)
+
+    def _address(self, request: wire.DepositAddress, index: int) -> Reply:
+        asset = self._assets[request.params.asset]
+        address = self._chains.deposit_address(asset, index)
+        return Reply(request.id, 200, results.DepositAddress(asset.name, address))
+
+    def _withdrawn(self, request: wire.WithdrawApply, done: Done) -> Reply:
+        (held,) = [event.withdrawal for event in done.events if type(event) is WithdrawalHeld]
+        return Reply(request.id, 200, withdrawal_info(held, self._assets[held.asset].scale, None))
 
     # ------------------------------------------------------------------------------------------------------ rejections
 
@@ -279,10 +309,24 @@ class Replies:
         return refusal(
             request.id,
             rejected.code,
-            sentence(rejected, request.params, None if venue is None else venue.grid),
+            sentence(
+                rejected,
+                request.params,
+                None if venue is None else venue.grid,
+                self._assets.get(getattr(request.params, "asset", "")),
+            ),
             reason=rejected.reason or UNSET,
             order_id=rejected.ref if rejected.reason == "DUPLICATE_CLIENT_ORDER_ID" else UNSET,
         )
+
+
+def _rows(
+    request: wire.Request, result: Callable[[list[Any]], Result], rows: list[Any], make: Callable[[Any], Any]
+) -> Reply | LongReply:
+    """A reply that is one list; the rows of a long one are made when they are encoded."""
+    if len(rows) > SLICE_ROWS:
+        return LongReply(Reply(request.id, 200, result([])), rows, make)
+    return Reply(request.id, 200, result([make(row) for row in rows]))
 
 
 def _fill(venue: Venue, trade: Trade, order_id: int) -> results.Fill:
@@ -314,6 +358,18 @@ def _commission(request: wire.AccountCommission, view: CommissionView) -> Reply:
 
 def _fraction(parts_per_million: int) -> str:
     return format_units(parts_per_million, _PPM_DECIMALS)
+
+
+def _asset(asset: Asset) -> results.AssetInfo:
+    if not asset.chain:
+        return results.AssetInfo(asset.name, asset.scale, UNSET, UNSET, UNSET)
+    return results.AssetInfo(
+        asset.name,
+        asset.scale,
+        asset.chain,
+        format_units(asset.withdrawal_fee, asset.scale),
+        format_units(asset.min_withdrawal, asset.scale),
+    )
 
 
 def _symbol(grid: Grid, state: int) -> results.SymbolInfo:

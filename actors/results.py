@@ -24,10 +24,13 @@ class ServerTime(Result, frozen=True):
 
 
 class AssetInfo(Result, frozen=True):
-    """An asset; amounts of it have `decimals` decimals."""
+    """An asset; amounts of it have `decimals` decimals. Without a chain it is neither paid in nor out."""
 
     asset: str
     decimals: int
+    chain: str | UnsetType
+    withdrawal_fee: str | UnsetType
+    min_withdrawal: str | UnsetType
 
 
 class SymbolInfo(Result, frozen=True):
@@ -237,3 +240,56 @@ class Klines(Result, frozen=True):
     """Candles, oldest first."""
 
     klines: list[Kline]
+
+
+class DepositAddress(Result, frozen=True):
+    """Where the account is paid in; for all assets of the chain it is the same."""
+
+    asset: str
+    address: str
+
+
+class DepositInfo(Result, frozen=True):
+    """One payment to a deposit address. Its status is PENDING, VALIDATED, FULFILLED, ORPHANED, FROZEN or REJECTED."""
+
+    deposit_id: str
+    asset: str
+    address: str
+    amount: str
+    status: str
+    tx_id: str
+    height: int
+    receipt: str | UnsetType
+    time: int
+    update_time: int
+
+
+class Deposits(Result, frozen=True):
+    """Deposits, oldest first."""
+
+    deposits: list[DepositInfo]
+
+
+class WithdrawalInfo(Result, frozen=True):
+    """A withdrawal, and how far it is.
+
+    REQUESTED, AWAITING_OPERATOR, APPROVED, SIGNED, BROADCAST, CONFIRMED, COMPLETED, or REJECTED, CANCELLED, FAILED.
+    """
+
+    withdraw_order_id: str
+    withdrawal_id: str
+    asset: str
+    address: str
+    amount: str
+    fee: str
+    status: str
+    tx_id: str | UnsetType
+    reason: str | UnsetType
+    time: int
+    update_time: int
+
+
+class Withdrawals(Result, frozen=True):
+    """Withdrawals, oldest first."""
+
+    withdrawals: list[WithdrawalInfo]

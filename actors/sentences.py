@@ -9,6 +9,7 @@ from typing import Final
 from actors.parameters import Params
 from book import codes
 from book.decimals import format_units
+from book.definitions import Asset
 from book.events import Rejected
 from book.market import Grid
 from book.terms import MARKET_STATES
@@ -27,9 +28,11 @@ _NAMES: Final = {
     "stop_price": "stopPrice",
     "time_in_force": "timeInForce",
     "timeout_ms": "timeoutMs",
+    "withdraw_order_id": "withdrawOrderId",
 }
 
-# By the reason or, where there is none or none of these, by the code's name; with the field where that says more.
+# By the reason, with the code's name before it where that says more; where there is none or none of these, by the
+# code's name, with the field where that says more.
 _SENTENCES: Final = {
     "PRICE_FILTER": "{field} {value} is {side} the market's limit of {limit}",
     "LOT_SIZE": "{field} {value} is {side} the market's limit of {limit}",
@@ -45,6 +48,14 @@ _SENTENCES: Final = {
     "ALREADY_EXECUTED": "newQty {value} is the new total, and {limit} were executed already",
     "MARKET_CLOSED": "the market is in state {value}, which does not take this",
     "ACCOUNT_FROZEN": "the account is frozen: it may only cancel",
+    "DUPLICATE_WITHDRAWAL": "this withdrawal was asked for before: withdraw.status says how far it is",
+    "WITHDRAWAL_DIFFERS": "another withdrawal of the account has this withdrawOrderId",
+    "WITHDRAWALS_PAUSED": "nothing is paid out at the moment",
+    "ASSET_FROZEN": "the asset is not paid in or out at the moment",
+    "WITHDRAWAL_REJECTED INSUFFICIENT_BALANCE": "with its fee this takes {value}, and {limit} are free",
+    "WITHDRAWAL_REJECTED ACCOUNT_FROZEN": "the account is frozen: nothing is paid out",
+    "MIN_WITHDRAWAL": "amount {value} is below the smallest withdrawal of {limit}",
+    "TOO_MANY_WITHDRAWALS": "{value} withdrawals are under way, and {limit} may be",
     "UNKNOWN_KEY": "there is no such key",
     "REVOKED_KEY": "this key was revoked",
     "NO_PERMISSION": "this key may not do that",
@@ -66,21 +77,23 @@ _SENTENCES: Final = {
 }
 
 
-def sentence(rejected: Rejected, params: Params, grid: Grid | None) -> str:
+def sentence(rejected: Rejected, params: Params, grid: Grid | None, asset: Asset | None = None) -> str:
     """What to say about it.
 
     Args:
         rejected: What the engine says.
         params: What was asked.
         grid: Of the market that it was asked for, if any.
+        asset: That it was asked for, if any.
     """
     name = codes.CODE_NAMES[rejected.code]
     words = (
-        _SENTENCES.get(rejected.reason)
+        _SENTENCES.get(f"{name} {rejected.reason}")
+        or _SENTENCES.get(rejected.reason)
         or _SENTENCES.get(f"{name} {rejected.field}")
         or _SENTENCES.get(name, "this was refused")
     )
-    units = _units(rejected, params, grid)
+    units = _units(rejected, params, grid) if asset is None else _units_of(rejected, asset)
     return words.format(
         field=_NAMES.get(rejected.field, rejected.field),
         value=units(rejected.value),
@@ -88,6 +101,13 @@ def sentence(rejected: Rejected, params: Params, grid: Grid | None) -> str:
         side="above" if rejected.value > rejected.limit else "below",
         ref=rejected.ref,
     )
+
+
+def _units_of(rejected: Rejected, asset: Asset) -> Callable[[int], str]:
+    """How the value and the limit of a rejected withdrawal are written."""
+    if rejected.field != "amount":
+        return str
+    return lambda units: f"{format_units(units, asset.scale)} {asset.name}"
 
 
 def _units(rejected: Rejected, params: Params, grid: Grid | None) -> Callable[[int], str]:

@@ -68,6 +68,7 @@ class Sequencer:
         directory: Directory,
         audience: Audience,
         die: Callable[[int, str], NoReturn],
+        heard: Callable[[list[Event]], None] | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -78,10 +79,10 @@ class Sequencer:
         self._audience = audience
         self._audience_version = 0
         self._die = die
+        self._heard = heard
         self._records: list[bytes] = []
         self._events: list[Event] = []
-        self._news: list[AccountNews] = []
-        self._refused: list[Refused] = []
+        self._news: list[AccountNews | Refused] = []
         self._listed = False
         self.failure: Exception | None = None
         """What the engine raised instead of answering: a bug in it, after which its state is unknown."""
@@ -197,6 +198,8 @@ class Sequencer:
         check: bytes | None = None
         if records:
             self._engine.digest.update(events)
+            if self._heard is not None:
+                self._heard(events)
             if self.failure is None:
                 check = codec.encode_check(time_ns, self._engine.digest.value(), self._engine.totals())
         committed = self._committed(events, time_ns)
@@ -211,15 +214,14 @@ class Sequencer:
     def _tell_refused(self, command: Command, rejected: Rejected, time_ns: int) -> None:
         order = command.order if isinstance(command, ReplaceOrder) else command
         if isinstance(order, PlaceOrder) and order.account in self._audience.accounts:
-            self._refused.append(Refused(time_ns, order, rejected))
+            self._news.append(Refused(time_ns, order, rejected))
 
     def _committed(self, events: list[Event], time_ns: int) -> Committed | None:
         """What those who follow are told of this round; of books nothing where a failure left the engine unknown."""
         news, self._news = self._news, []
-        refused, self._refused = self._refused, []
         public = events if self._audience.everybody else []
         books = self._engine.take_changes() if self._audience.books and self.failure is None else []
-        return Committed(time_ns, public, books, news, refused) if public or books or news or refused else None
+        return Committed(time_ns, public, books, news) if public or books or news else None
 
     def _fill_directory(self, time_ns: int) -> None:
         view = self._engine.query(DirectoryQuery(), time_ns)

@@ -14,6 +14,9 @@ What the client follows comes from `actors.streams`, already encoded: it is push
 empties between replies. A client that lets too much wait there is told that it is too slow and shown out: nothing is
 left out silently. To subscribe takes effect when its reply is written, so the events come behind it.
 
+What needs the store of chain transactions is a turn of its own. A task asks, and gives up at a deadline, so that an
+answer that does not come holds up those behind it no longer than that.
+
 A logon or logout decides how what follows is understood, so the reader waits for its outcome before it decodes on.
 
 A client may want its orders cancelled when the connection ends. Matching arms the session for that before the logon is
@@ -23,7 +26,9 @@ answered, and from the moment it might be armed the end of this task, however it
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from math import ceil, inf
+from operator import length_hint
 from typing import Any, Final
 
 import structlog
@@ -35,11 +40,28 @@ from structlog.typing import FilteringBoundLogger
 from trio.abc import HalfCloseableStream
 
 from actors import logon, results, wire
+from actors.account_limits import AccountLimit, AccountLimits
+from actors.chain_addresses import NO_CHAINS, ChainAddresses
 from actors.directory import Venue
+from actors.encoding import encoded
+from actors.funds import Funds
+from actors.gateway_counts import (
+    EVENTS_UNREAD,
+    FAILED_LOGONS,
+    HALF_LINE,
+    IDLE,
+    LONG_LINE,
+    NOT_READING,
+    OF_ACCOUNT,
+    OF_CONNECTION,
+    STRANGE_HEADER,
+    GatewayCounts,
+)
 from actors.intake import Identity, Intake
 from actors.limits import TokenBucket
 from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
 from actors.outbox import Outbox
+from actors.proxy_protocol import looks_like_header
 from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
@@ -51,6 +73,7 @@ from actors.wire import Line, Refusal, RefusedError, Reply, refusal, weight_of
 from actors.world import Clock, Entropy, Peer
 from book.codes import (
     INVALID_JSON,
+    INVALID_PARAMETER,
     REJECTED_KEY,
     SLOW_CONSUMER,
     TOO_MANY_CONNECTIONS,
@@ -148,7 +171,11 @@ class Session:
         lost: Told this session's number when it is over and its orders are to be cancelled.
         traffic: Told of what was answered.
         limits: What this client may do.
+        accounts: What accounts may do, over all their connections.
+        counts: Where it is counted what was refused, and why the connection ended.
         unsigned_logon: Whether the name of a key is enough to log on.
+        chains: What can be paid in and out.
+        funds: Who knows of deposits and withdrawals; None where nothing is paid in or out.
     """
 
     def __init__(
@@ -166,7 +193,11 @@ class Session:
         lost: Callable[[int], None],
         traffic: Traffic,
         limits: SessionLimits,
+        accounts: AccountLimits,
+        counts: GatewayCounts,
         unsigned_logon: bool,
+        chains: ChainAddresses = NO_CHAINS,
+        funds: Funds | None = None,
     ) -> None:
         self.number = number
         self.peer = peer
@@ -177,6 +208,9 @@ class Session:
         self._streams = streams
         self._clock = clock
         self._lost = lost
+        self._chains = chains
+        self._funds = funds
+        self._questions: trio.Nursery
         self.traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
@@ -185,7 +219,7 @@ class Session:
         self._nonce = entropy(NONCE_BYTES).hex()
         self._unsigned_logon = unsigned_logon
         self._identity: Identity | None = None
-        self._intake = Intake(venues, None)
+        self._intake = Intake(venues, None, chains=chains)
         self._logged_on = False
         self._failed_logons = 0
         self._armed = False  # or possibly so
@@ -197,7 +231,10 @@ class Session:
 
         # What it may do.
         now = trio.current_time()
+        self._counts = counts
         self._bucket = TokenBucket(limits.requests_per_second, limits.burst, now)
+        self._accounts = accounts
+        self._account: AccountLimit | None = None
         self._idle_at = now + limits.first_line_seconds
         self._half_line_at = inf
 
@@ -205,6 +242,8 @@ class Session:
         self._lines = Lines()
         self._turns = Turns()
         self._outbox = Outbox(limits.event_bytes)
+        self._unsent = 0
+        self._writing: list[Turn] = []
         self._requests = 0
         self._reading = True
         self._stopping = False
@@ -223,12 +262,14 @@ class Session:
                 self._append(wire.Hello(wire.VERSION, self._nonce, self._connected_since))
                 try:
                     async with trio.open_nursery() as nursery:
+                        self._questions = nursery
                         nursery.start_soon(self._write)
                         await self._read()
                 finally:
                     self._streams.leave(self)
                     if self._armed:
                         self._lost(self.number)
+                    self._speak_as(None)
                 if self._stopping or self._expelled:
                     await self._linger()
 
@@ -253,7 +294,7 @@ class Session:
         self._streams.state.slow_consumers += 1
         self._streams.leave(self)
         self._outbox.clear()
-        self._expel(SLOW_CONSUMER, "events come faster than they are read; resume where they stop")
+        self._expel(EVENTS_UNREAD, SLOW_CONSUMER, "events come faster than they are read; resume where they stop")
         self._receiving.cancel()
 
     def statistics(self) -> SessionStatistics:
@@ -270,6 +311,12 @@ class Session:
             len(self._streams.of(self)),
         )
 
+    def held_bytes(self) -> int:
+        """What replies take that this client has not read, while it keeps us waiting with them; else 0."""
+        if not self._unsent:
+            return 0
+        return self._unsent + sum(turn.bytes for turn in self._writing) + self._turns.bytes
+
     async def _linger(self) -> None:
         """Let the last lines arrive: to close with something unread makes TCP take back what is on its way."""
         with trio.move_on_after(LINGER_SECONDS), suppress(trio.BrokenResourceError):
@@ -283,13 +330,16 @@ class Session:
         while data := await self._receive():
             lines = self._lines.feed(data)
             if lines:
+                if not self._requests and looks_like_header(lines[0]):
+                    self._expel(STRANGE_HEADER, INVALID_JSON, "who comes from here is not trusted to speak for others")
+                    break
                 self._requests += len(lines)
-                granted = self._bucket.take(len(lines), trio.current_time())
+                granted = self._grant(len(lines))
                 await self._take(iter(lines[:granted]), self._understand)
                 if granted < len(lines):
                     await self._take(iter(lines[granted:]), self._turn_away)
             if self._lines.too_long:
-                self._expel(INVALID_JSON, f"a line is longer than {wire.MAX_LINE_BYTES} bytes")
+                self._expel(LONG_LINE, INVALID_JSON, f"a line is longer than {wire.MAX_LINE_BYTES} bytes")
             if self._expelled:
                 break
             self._set_deadlines(any_line=bool(lines))
@@ -307,12 +357,13 @@ class Session:
                     return b""
             now = trio.current_time()
             if now >= self._half_line_at:
-                self._expel(INVALID_JSON, f"the line was not finished within {self._limits.line_seconds:g} s")
+                seconds = self._limits.line_seconds
+                self._expel(HALF_LINE, INVALID_JSON, f"the line was not finished within {seconds:g} s")
                 break
             if now < self._idle_at:
                 continue  # it was `stop`, or it was too slow
             if not self._turns.weight:
-                self._expel(TOO_MANY_CONNECTIONS, "no request came for a while, and idle connections are not kept")
+                self._expel(IDLE, TOO_MANY_CONNECTIONS, "no request came for a while: idle connections are not kept")
                 break
             # It is we who are slow: a client that waits for answers need not ask more.
             self._idle_at = now + self._limits.idle_seconds
@@ -339,13 +390,28 @@ class Session:
             request = fill(turn, lines)
             if turn.slots:
                 await self._submit(turn)
-            if request is not None:
+            if isinstance(request, wire.StoreRequest):
+                self._ask_store(request)
+            elif request is not None:
                 await self._change_speaker(request, self._clock.monotonic_ns())
+                if self._account is not None:
+                    self._account.requests.owe(length_hint(lines))  # what is behind a logon came before it was known
             elif turn.weight < turn.limit:
                 return  # the lines ended before it was full
 
-    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ChangeOfSpeaker | None":
-        """Fill the turn, until it is full, or until a logon or logout comes, which is returned instead."""
+    def _grant(self, wanted: int) -> int:
+        """How many requests of so many may be done, by what is left to this connection and to its account."""
+        now = trio.current_time()
+        granted = self._bucket.take(wanted, now)
+        self._counts.refused_requests[OF_CONNECTION] += wanted - granted
+        if self._account is not None:
+            by_account = self._account.requests.take(granted, now)
+            self._counts.refused_requests[OF_ACCOUNT] += granted - by_account
+            granted = by_account
+        return granted
+
+    def _understand(self, turn: Turn, lines: Iterator[bytes]) -> "_ByItself | None":
+        """Fill the turn, until it is full, or until something comes that has to stand by itself, which is returned."""
         makers = self._intake.makers
         slots, requests, asked = turn.slots, turn.requests, turn.asked
         for line in lines:
@@ -359,7 +425,7 @@ class Session:
                 if maker is not None:
                     requests.append(maker(request))
                     slots.append(request)
-                elif isinstance(request, _ChangeOfSpeaker):
+                elif isinstance(request, _ByItself):
                     return request
                 elif type(request) is wire.OrderBatch:
                     self._gather(turn, request)
@@ -381,7 +447,8 @@ class Session:
         orders = read_orders(batch)
         parts = [self._part(turn, order, len(raw)) for order, raw in zip(orders, batch.params.orders, strict=True)]
         turn.slots.append(Group(batch.id, parts))
-        self._bucket.owe(len(parts) - 1)  # the line has paid for one
+        for bucket in self._buckets():
+            bucket.owe(len(parts) - 1)  # the line has paid for one
 
     def _part(
         self, turn: Turn, order: wire.OrderPlace | wire.OrderCancel | RefusedError, size: int
@@ -398,8 +465,8 @@ class Session:
 
     def _turn_away(self, turn: Turn, lines: Iterator[bytes]) -> None:
         """Fill the turn with refusals, for lines beyond the rate."""
-        wait_ms = max(1, ceil(self._bucket.seconds_until_next() * 1_000))
-        message = f"more than {self._limits.requests_per_second} requests per second; wait {wait_ms} ms"
+        wait_ms = max(1, ceil(max(bucket.seconds_until_next() for bucket in self._buckets()) * 1_000))
+        message = f"more requests per second than this connection or its account may send; wait {wait_ms} ms"
         for line in lines:
             kind: type = RefusedError
             try:
@@ -412,6 +479,9 @@ class Session:
             turn.weight += _refused_weight(len(line))
             if turn.weight >= turn.limit:
                 break
+
+    def _buckets(self) -> list[TokenBucket]:
+        return [self._bucket] if self._account is None else [self._bucket, self._account.requests]
 
     async def _submit(self, turn: Turn) -> None:
         """Queue the turn and hand its batch, if any, to matching. Always a checkpoint."""
@@ -434,11 +504,37 @@ class Session:
         self._turns.append_line(line, asked, began_ns)
         self._news.set()
 
-    def _expel(self, code: int, message: str) -> None:
-        """Read no more, say why, and close."""
+    def _expel(self, reason: str, code: int, message: str) -> None:
+        """Read no more, say why, and close; the reason is one of those that are counted."""
+        self._counts.closed_connections[reason] += 1
         log.info("a client is shown out", session=self.number, peer=str(self.peer), reason=message)
         self._append(refusal(UNSET, code, message))
         self._expelled = True
+
+    # --------------------------------------------------------------------------------------------- what needs the store
+
+    def _ask_store(self, request: wire.StoreRequest) -> None:
+        """Queue a turn for an answer of the store, and ask for it."""
+        turn = Turn(began_ns=self._clock.monotonic_ns())
+        turn.asked.append(type(request))
+        turn.weight = weight_of(request)
+        turn.awaits_store = True
+        self._turns.append(turn)
+        self._questions.start_soon(self._await_store, request, turn, self._identity)
+
+    async def _await_store(self, request: wire.StoreRequest, turn: Turn, who: Identity | None) -> None:
+        turn.slots.append(await self._store_answer(request, who))
+        turn.awaits_store = False
+        self._news.set()
+
+    async def _store_answer(self, request: wire.StoreRequest, who: Identity | None) -> Reply | Refusal:
+        if who is None or self._funds is None:
+            return refusal(request.id, INVALID_PARAMETER, "nothing is paid in or out here", reason="NO_CHAIN")
+        try:
+            answer = await self._funds.answer(request, who.account, self._ask)
+        except RefusedError as error:
+            return _refusal(request.id, error)
+        return Reply(request.id, 200, answer)
 
     # ------------------------------------------------------------------------------------------------ what needs nobody
 
@@ -497,9 +593,9 @@ class Session:
             self._append(await self._logout_answer(request), type(request), began_ns)
         await trio.lowlevel.checkpoint()  # what is refused out of hand has not waited for anything
         if self._failed_logons >= MAX_FAILED_LOGONS:
-            self._expel(REJECTED_KEY, "too many logons failed")
+            self._expel(FAILED_LOGONS, REJECTED_KEY, "too many logons failed")
 
-    async def _logon_answer(self, request: wire.Logon) -> Reply | Refusal:
+    async def _logon_answer(self, request: wire.Logon) -> Line:
         params = request.params
         if self._logged_on:
             return refusal(request.id, REJECTED_KEY, "one logon per connection: open another one")
@@ -508,15 +604,17 @@ class Session:
             outcome = await self._ask(Logon(params.api_key))
             if isinstance(outcome, NotDone | OutcomeUnknown):
                 return self._replies.reply(request, outcome)
-            key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None)
+            key = logon.check_key(params, self._nonce, outcome if isinstance(outcome, Key) else None, self.peer.host)
         except RefusedError as error:
             self._failed_logons += 1
+            self._counts.failed_logons += 1
             return _refusal(request.id, error)
         if params.cancel_on_disconnect:
             outcome = await self._arm(key)
             if not isinstance(outcome, Done):
                 return self._replies.reply(request, outcome)
         self._logged_on = True
+        self._counts.logons += 1
         self._speak_as(Identity(key.account, key.key, self.number, key.permissions, self._now_ms()))
         return self._status(request)
 
@@ -527,7 +625,7 @@ class Session:
         self._armed = isinstance(outcome, Done | OutcomeUnknown)
         return outcome
 
-    async def _logout_answer(self, request: wire.Logout) -> Reply | Refusal | Late:
+    async def _logout_answer(self, request: wire.Logout) -> Line | Late:
         if self._identity is None:
             return refusal(request.id, UNAUTHORIZED, "nobody is logged on")
         if self._armed:
@@ -550,8 +648,13 @@ class Session:
         return outcome
 
     def _speak_as(self, identity: Identity | None) -> None:
+        if self._identity is not None:
+            self._accounts.leave(self._identity.account)
         self._identity = identity
-        self._intake = Intake(self._venues, identity)
+        self._account = None if identity is None else self._accounts.join(identity.account)
+        limit = self._account
+        take_order = None if limit is None or limit.orders is None else limit.take_order
+        self._intake = Intake(self._venues, identity, take_order, self._chains)
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
@@ -560,18 +663,22 @@ class Session:
 
     async def _write(self) -> None:
         while self._reading or self._turns:
-            events = self._outbox.take(WRITE_BYTES)
             turns = self._turns.take(WRITE_WEIGHT)
-            if not turns and not events:
+            if not turns and not self._outbox:
                 # No deadline: each batch is settled exactly once, and the reader ends by deadlines of its own.
                 self._news = trio.Event()
                 await self._news.wait()
                 continue
+            self._writing = turns
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
-            if not await self._send(events + wire.encode_lines(lines)):
-                self.kill()
-                return
+            events = self._outbox.take(WRITE_BYTES)
+            # Behind the replies: so who acts is answered first, and who subscribes gets no event before the reply.
+            for data in chain(encoded(lines) if lines else (), [events] if events else ()):
+                if not await self._send(data):
+                    self.kill()
+                    return
             self._turns.done(turns)
+            self._writing = []
             self._room.set()
             self._report(turns, lines)
 
@@ -583,22 +690,27 @@ class Session:
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""
         reason = "it does not read its answers"
+        self._unsent = len(data)
         with trio.CancelScope(deadline=trio.current_time() + self._limits.send_seconds):
             try:
                 await self._stream.send_all(data)
             except trio.BrokenResourceError:
                 reason = "it is gone"
             else:
+                self._unsent = 0
                 return True
+        if reason != "it is gone":
+            self._counts.closed_connections[NOT_READING] += 1
         log.info("a client is cut off", session=self.number, peer=str(self.peer), reason=reason)
         return False
 
 
 _ChangeOfSpeaker = wire.Logon | wire.Logout
+_ByItself = _ChangeOfSpeaker | wire.StoreRequest
 
 _Following = wire.Subscribe | wire.Unsubscribe | wire.Resume
 
-_Fill = Callable[[Turn, Iterator[bytes]], _ChangeOfSpeaker | None]
+_Fill = Callable[[Turn, Iterator[bytes]], _ByItself | None]
 
 
 def _refused_weight(size: int) -> int:
@@ -607,4 +719,4 @@ def _refused_weight(size: int) -> int:
 
 
 def _refusal(request_id: int | str | UnsetType, error: RefusedError) -> Refusal:
-    return refusal(request_id, error.code, error.message, reason=error.reason)
+    return refusal(request_id, error.code, error.message, reason=error.reason, retry_after=error.retry_after)

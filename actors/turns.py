@@ -6,6 +6,7 @@ A line that asks several things is a group. Turns leave in the order they came, 
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import repeat
 from typing import Final
 
@@ -14,13 +15,14 @@ from msgspec import UnsetType
 
 from actors import wire
 from actors.mailbox import NotDone, OutcomeUnknown
+from actors.reply_memory import REQUEST_BYTES, size_of
 from actors.requests import Batch, Outcome, Request
 from actors.stream_events import ServerShutdown
-from actors.wire import Line, Refusal, Reply, Several
+from actors.wire import Line, LongReply, Refusal, Reply, Several
 
 _LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello, ServerShutdown})
 
-MakeReply = Callable[[wire.Request, Outcome], Reply | Refusal]
+MakeReply = Callable[[wire.Request, Outcome], Reply | LongReply | Refusal]
 
 
 @frozen
@@ -34,7 +36,7 @@ class Group:
     def line(self, reply: MakeReply, outcomes: Iterator[Outcome]) -> Reply:
         """The answer, of as many outcomes as it has requests."""
         answers = [part if isinstance(part, Refusal) else reply(part, next(outcomes)) for part in self.parts]
-        return Reply(self.id, 200, Several(answers))
+        return Reply(self.id, 200, Several(answers))  # type: ignore[arg-type]  # orders have no long replies
 
 
 @frozen
@@ -52,7 +54,7 @@ class Turn:
         began_ns: When its lines were read, in monotonic time.
     """
 
-    __slots__ = ("asked", "batch", "began_ns", "limit", "requests", "slots", "weight")
+    __slots__ = ("_bytes", "asked", "awaits_store", "batch", "began_ns", "limit", "requests", "slots", "weight")
 
     def __init__(self, limit: int = 1, began_ns: int = 0) -> None:
         self.slots: list[wire.Request | Line | Group | Late] = []
@@ -63,13 +65,26 @@ class Turn:
         """For each slot, in order: the kind of request that it answers. Empty where nothing was asked."""
         self.began_ns = began_ns
         self.batch: Batch | None = None
+        self.awaits_store = False
+        """Its one answer needs the store of chain transactions, and is put into `slots` when it is there."""
         self.weight = 0
         self.limit = limit
+        self._bytes = 0  # not counted yet
 
     @property
     def settled(self) -> bool:
         """All answers can be given."""
-        return self.batch is None or self.batch.settled
+        return not self.awaits_store and (self.batch is None or self.batch.settled)
+
+    @property
+    def bytes(self) -> int:
+        """About what its outcomes take in memory; 0 while they are not there."""
+        if self.batch is None:
+            return REQUEST_BYTES * len(self.slots)
+        if not self._bytes and self.batch.settled:
+            with suppress(NotDone, OutcomeUnknown):
+                self._bytes = sum(map(size_of, self.batch.result()))
+        return self._bytes
 
     def lines(self, reply: MakeReply) -> list[Line]:
         """All answers, in order, once `settled`."""
@@ -107,6 +122,11 @@ class Turns:
 
     def __bool__(self) -> bool:
         return bool(self._turns)
+
+    @property
+    def bytes(self) -> int:
+        """About what the outcomes that are not taken yet hold in memory."""
+        return sum(turn.bytes for turn in self._turns)
 
     def append(self, turn: Turn) -> None:
         """Take a turn in; nothing is put into it any more but its batch's outcomes."""

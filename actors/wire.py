@@ -7,13 +7,15 @@ begins with `id` (or `status` where there was none), and an event with `event`; 
 (msgspec drops class keywords in compiled modules, so this module stays uncompiled.)
 """
 
-from typing import ClassVar, Final, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from actors.parameters import (
     AmendParams,
+    AssetParams,
     BatchParams,
     CancelAllAfterParams,
     CancelAllParams,
@@ -22,6 +24,7 @@ from actors.parameters import (
     CandlesParams,
     ChannelsParams,
     DepthParams,
+    FundsHistoryParams,
     HistoryParams,
     Id,
     LogonParams,
@@ -32,6 +35,8 @@ from actors.parameters import (
     RecentTradesParams,
     ResumeParams,
     StatusParams,
+    WithdrawIdParams,
+    WithdrawParams,
 )
 from actors.results import Result
 from actors.stream_events import ServerShutdown
@@ -240,6 +245,49 @@ class Resume(_Request, frozen=True, tag="resume"):
     weight: ClassVar[int] = 16
 
 
+class DepositAddress(_Request, frozen=True, tag="deposit.address"):
+    """Where can I pay in?"""
+
+    params: AssetParams
+
+
+class DepositHistory(_Request, frozen=True, tag="deposit.history"):
+    """What was paid in?"""
+
+    params: FundsHistoryParams = FundsHistoryParams()
+    weight: ClassVar[int] = 512
+
+
+class WithdrawApply(_Request, frozen=True, tag="withdraw.apply"):
+    """Pay out."""
+
+    params: WithdrawParams
+
+
+class WithdrawCancel(_Request, frozen=True, tag="withdraw.cancel"):
+    """Do not pay out, if it is not signed yet."""
+
+    params: WithdrawIdParams
+    weight: ClassVar[int] = 64
+
+
+class WithdrawStatus(_Request, frozen=True, tag="withdraw.status"):
+    """How far is a withdrawal?"""
+
+    params: WithdrawIdParams
+    weight: ClassVar[int] = 64
+
+
+class WithdrawHistory(_Request, frozen=True, tag="withdraw.history"):
+    """What was to be paid out?"""
+
+    params: FundsHistoryParams = FundsHistoryParams()
+    weight: ClassVar[int] = 512
+
+
+# What the engine alone cannot answer.
+StoreRequest = DepositHistory | WithdrawCancel | WithdrawStatus | WithdrawHistory
+
 Request = (
     Ping
     | Time
@@ -268,6 +316,9 @@ Request = (
     | Subscribe
     | Unsubscribe
     | Resume
+    | DepositAddress
+    | WithdrawApply
+    | StoreRequest
 )
 
 
@@ -292,12 +343,49 @@ def logon_payload(api_key: str, nonce: str, timestamp: int) -> bytes:
 # --------------------------------------------------------------------------------------------------------- replies, out
 
 
+# More rows than these make a long reply: so many take a few tenths of a millisecond.
+SLICE_ROWS: Final = 256
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
 class Reply(Struct, frozen=True, gc=False):
     """The answer to a request that was done."""
 
     id: int | str | UnsetType
     status: Literal[200]
     result: Result
+
+
+class LongReply:
+    """A reply whose result is one list, of so many rows that they are made and encoded a slice at a time.
+
+    What the rows are was decided when the request was answered; only their making is put off.
+
+    Args:
+        empty: The reply without any rows.
+        rows: What the rows are made of.
+        make: Makes one.
+    """
+
+    __slots__ = ("_empty", "_make", "_rows", "id", "status")
+
+    def __init__(self, empty: Reply, rows: Sequence[Any], make: Callable[[Any], object]) -> None:
+        self.id = empty.id
+        self.status = empty.status
+        self._empty = empty
+        self._rows = rows
+        self._make = make
+
+    def pieces(self) -> Iterator[bytes]:
+        """The line's bytes, a slice of the rows at a time."""
+        opening, _, closing = _encode(self._empty).rpartition(b"[]")
+        opening += b"["
+        for first in range(0, len(self._rows), SLICE_ROWS):
+            rows = _encode([self._make(row) for row in self._rows[first : first + SLICE_ROWS]])
+            yield opening + rows[1:-1]
+            opening = b","
+        yield b"]" + closing + b"\n"
 
 
 class Refusal(Struct, frozen=True, gc=False):
@@ -337,7 +425,7 @@ class Hello(Struct, frozen=True, gc=False, tag="hello", tag_field="event"):
     time: int
 
 
-Line = Reply | Refusal | Hello | ServerShutdown
+Line = Reply | LongReply | Refusal | Hello | ServerShutdown
 
 encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -345,7 +433,7 @@ encode_lines = msgspec.json.Encoder().encode_lines
 # -------------------------------------------------------------------------------------------------------------- errors
 
 # The status of every code that is not a plain 400.
-_STATUS: Final = {
+STATUS: Final = {
     UNAUTHORIZED: 401,
     INVALID_SIGNATURE: 401,
     REJECTED_KEY: 403,
@@ -369,12 +457,14 @@ class RefusedError(Exception):
         *,
         reason: str | UnsetType = UNSET,
         request_id: int | str | UnsetType = UNSET,
+        retry_after: int | UnsetType = UNSET,
     ) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
         self.reason = reason
         self.request_id = request_id
+        self.retry_after = retry_after
 
 
 def refusal(
@@ -389,4 +479,4 @@ def refusal(
 ) -> Refusal:
     """The line that says no."""
     error = Error(code, CODE_NAMES[code], message, reason, order_id, retry_after, channel)
-    return Refusal(request_id, _STATUS.get(code, 400), error)
+    return Refusal(request_id, STATUS.get(code, 400), error)

@@ -5,7 +5,7 @@ from typing import Final
 from book import codes
 from book.accounts import AccountState
 from book.compiled import COMPILED
-from book.events import OrderView, Rejected
+from book.events import OrderView, Rejected, Withdrawal
 from book.history import (
     ACCOUNT_TRADES,
     CLOSED_CANDLES,
@@ -23,6 +23,10 @@ from book.queries import (
     AccountOrders,
     AccountTrade,
     AccountTrades,
+    AccountWithdrawals,
+    Address,
+    AddressesSince,
+    AddressOf,
     Answer,
     Balance,
     Balances,
@@ -30,6 +34,8 @@ from book.queries import (
     Candles,
     Commission,
     CommissionView,
+    DepositReceipt,
+    DepositReceiptView,
     Depth,
     DepthView,
     Directory,
@@ -40,22 +46,45 @@ from book.queries import (
     MarketStatus,
     OpenOrders,
     OrderStatus,
+    Outbox,
+    OutboxView,
+    PendingWithdrawals,
     PublicTrade,
     Query,
     RecentTrades,
     Ticker,
     TickerView,
     WholeBook,
+    WithdrawalReceipt,
+    WithdrawalStatus,
+    WithdrawalView,
 )
-from book.refusals import NO_SUCH_ORDER, UNKNOWN_SYMBOL
+from book.refusals import NO_SUCH_ORDER, UNKNOWN_SYMBOL, declined
 from book.state import State
-from book.terms import BUY, MAX_INT, SELL
+from book.terms import BUY, HELD, MAX_INT, SELL
 
 MAX_DEPTH: Final = 5_000
 TICKER_MINUTES: Final = 1_440  # 24 hours, the current minute among them
+MAX_LISTED: Final = 1_000  # addresses and withdrawals in one answer
+
+_OfAccount = (
+    Balances
+    | OpenOrders
+    | OrderStatus
+    | AccountDetails
+    | AccountTrades
+    | AccountOrders
+    | Commission
+    | AddressOf
+    | AccountWithdrawals
+    | PendingWithdrawals
+    | WithdrawalStatus
+)
 
 
-def answer(state: State, query: Query, time_ns: int) -> Answer | Rejected:
+def answer(  # noqa: PLR0911 -- one kind of query, one answer
+    state: State, query: Query, time_ns: int
+) -> Answer | Rejected:
     """The answer to a query whose types have been checked, at `time_ns`."""
     if isinstance(query, (Depth, WholeBook, RecentTrades, Ticker, Candles)):
         market = state.markets.get(query.symbol)
@@ -66,7 +95,9 @@ def answer(state: State, query: Query, time_ns: int) -> Answer | Rejected:
         return _directory(state)
     if type(query) is Info:
         return _info(state)
-    if isinstance(query, (Balances, OpenOrders, OrderStatus, AccountDetails, AccountTrades, AccountOrders, Commission)):
+    if isinstance(query, (AddressesSince, DepositReceipt, Outbox, WithdrawalReceipt)):
+        return _of_transfers(state, query)
+    if isinstance(query, _OfAccount):
         account = state.accounts.get(query.account)
         if account is None:
             return Rejected(codes.UNAUTHORIZED, "UNKNOWN_ACCOUNT", "account", query.account)
@@ -91,7 +122,7 @@ def _of_market(
 def _of_account(  # noqa: PLR0911 -- one query, one answer
     state: State,
     account: AccountState,
-    query: Balances | OpenOrders | OrderStatus | AccountDetails | AccountTrades | AccountOrders | Commission,
+    query: _OfAccount,
 ) -> Answer | Rejected:
     if type(query) is Balances:
         return [Balance(asset, available, held) for asset, available, held in state.ledger.of(account.number)]
@@ -101,6 +132,8 @@ def _of_account(  # noqa: PLR0911 -- one query, one answer
         if query.symbol and query.symbol not in state.markets:
             return UNKNOWN_SYMBOL
         return [order.view() for order in state.open_orders(account, query.symbol)]
+    if isinstance(query, (AddressOf, AccountWithdrawals, PendingWithdrawals, WithdrawalStatus)):
+        return _of_account_transfers(state, account, query)
     market = state.markets.get(query.symbol)
     if market is None:
         return UNKNOWN_SYMBOL
@@ -263,6 +296,75 @@ def _status(state: State, account: AccountState, query: OrderStatus) -> OrderVie
     return NO_SUCH_ORDER if query.client_order_id not in {"", view.client_order_id} else view
 
 
+# Of addresses, deposits and withdrawals
+
+
+def _of_account_transfers(
+    state: State, account: AccountState, query: AddressOf | AccountWithdrawals | PendingWithdrawals | WithdrawalStatus
+) -> Answer | Rejected:
+    number = account.number
+    if type(query) is AddressOf:
+        return _address(state, number, query.asset)
+    if type(query) is PendingWithdrawals:
+        return state.withdrawals.pending_of(number)
+    if type(query) is AccountWithdrawals:
+        return _bad_limit(query.limit, MAX_LISTED) or state.withdrawals.of(number, query.limit)
+    withdrawal = state.withdrawals.named(number, query.withdraw_order_id)
+    if withdrawal is None:
+        return Rejected(codes.INVALID_PARAMETER, "UNKNOWN_WITHDRAWAL", "withdraw_order_id")
+    return _withdrawal(state, withdrawal)
+
+
+def _address(state: State, account: int, name: str) -> Address | Rejected:
+    asset = state.registry.assets.get(name)
+    if asset is None:
+        return Rejected(codes.INVALID_PARAMETER, "UNKNOWN_ASSET", "asset")
+    if not asset.chain:
+        return Rejected(codes.INVALID_PARAMETER, "NO_CHAIN", "asset")
+    index = state.addresses.index_of(asset.chain, account)
+    if index < 0:
+        return Rejected(codes.INVALID_PARAMETER, "NO_ADDRESS", "asset")
+    return Address(asset.chain, index, account)
+
+
+def _of_transfers(
+    state: State, query: AddressesSince | DepositReceipt | Outbox | WithdrawalReceipt
+) -> Answer | Rejected:
+    if type(query) is AddressesSince:
+        refused = _bad_limit(query.limit, MAX_LISTED) or _negative("index", query.index)
+        return refused or state.addresses.since(query.chain, query.index, query.limit)
+    if type(query) is Outbox:
+        return _outbox(state, query)
+    if type(query) is DepositReceipt:
+        deposit = state.deposits.get(query.deposit_id)
+        if deposit is None:
+            return declined("UNKNOWN_DEPOSIT", "deposit_id")
+        return DepositReceiptView(
+            deposit.deposit_id, deposit.account, deposit.asset, deposit.amount, state.epochs.receipt(deposit.receipt)
+        )
+    withdrawal = state.withdrawals.get(query.withdrawal_id)
+    if withdrawal is None:
+        return declined("UNKNOWN_WITHDRAWAL", "withdrawal_id")
+    return _withdrawal(state, withdrawal)
+
+
+def _outbox(state: State, query: Outbox) -> OutboxView | Rejected:
+    refused = _bad_limit(query.limit, MAX_LISTED) or _negative("after_seq", query.after_seq)
+    if refused is not None:
+        return refused
+    pending = state.withdrawals.outbox(query.chain, query.after_seq, query.limit)
+    return OutboxView(state.withdrawals_paused, [_withdrawal(state, each) for each in pending])
+
+
+def _withdrawal(state: State, withdrawal: Withdrawal) -> WithdrawalView:
+    if withdrawal.state != HELD:
+        return WithdrawalView(withdrawal, state.epochs.receipt(withdrawal.receipt))
+    if state.accounts[withdrawal.account].frozen:
+        return WithdrawalView(withdrawal, "", "ACCOUNT_FROZEN")
+    blocked = "ASSET_FROZEN" if withdrawal.asset in state.registry.frozen_assets else ""
+    return WithdrawalView(withdrawal, "", blocked)
+
+
 # Of everything
 
 
@@ -300,4 +402,6 @@ def _info(state: State) -> InfoView:
         len(state.accounts),
         len(state.orders),
         state.engine_version,
+        state.epochs.current,
+        state.withdrawals_paused,
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from book.accounts import AccountState
-from book.events import Trade
+from book.events import Trade, Withdrawal
 from book.history import ACCOUNT_TRADES, CLOSED_CANDLES, MARKET_TRADES, MINUTE_NS, Candles
 from book.image import TradeImage
 from book.live_market import LiveMarket
@@ -23,6 +23,7 @@ from book.terms import (
     GTC,
     GTD,
     HALT,
+    HELD,
     IOC,
     LIMIT,
     MAX_INT,
@@ -30,7 +31,9 @@ from book.terms import (
     NONE,
     NS_PER_MS,
     PARTIALLY_FILLED,
+    RELEASED,
     SELL,
+    SETTLED,
     STOP_LOSS,
     STOP_LOSS_LIMIT,
     TAKE_PROFIT,
@@ -54,6 +57,7 @@ def check_state(state: State) -> None:
     """Everything. Raises AssertionError."""
     check_settings(state)
     check_ledger(state)
+    check_transfers(state)
     open_orders = 0
     for market in state.markets.values():
         check_market(market, state.orders, state.last_order_id)
@@ -111,10 +115,23 @@ def check_rates(market: LiveMarket) -> None:
 
 
 def check_ledger(state: State) -> None:
-    """Nothing was created or destroyed, and what is held is held by open orders."""
+    """Nothing was created or destroyed, and what is held is held by open orders and pending withdrawals."""
     ledger = state.ledger
     ledger.check()
-    came_in = dict.fromkeys(ledger.totals(), 0)
+    came_in = _came_in(state)
+    if came_in != ledger.totals():
+        raise AssertionError(f"{came_in} came in, and there are {ledger.totals()}")
+    held = _needed(state)
+    for account, asset, _, amount in ledger.rows():
+        if amount != held.pop((account, asset), 0):
+            raise AssertionError(f"account {account} holds {amount} {asset}, not what its orders and withdrawals hold")
+    if any(held.values()):
+        raise AssertionError(f"orders and withdrawals hold what no account does: {held}")
+
+
+def _came_in(state: State) -> dict[str, int]:
+    """What was credited and adjusted, and not paid out."""
+    came_in = dict.fromkeys(state.ledger.totals(), 0)
     for deposit in state.deposits.all():
         came_in[deposit.asset] += deposit.amount
     for adjusted in state.adjustments.all():
@@ -123,19 +140,60 @@ def check_ledger(state: State) -> None:
             raise AssertionError(f"{adjusted.adjustment_id} adjusts account {adjusted.account}, which there is not")
         if adjusted.short < 0 or state.adjustments.owed(adjusted.account, adjusted.asset) > MAX_INT:
             raise AssertionError(f"account {adjusted.account} cannot owe what {adjusted.adjustment_id} made it")
-    if came_in != ledger.totals():
-        raise AssertionError(f"{came_in} came in, and there are {ledger.totals()}")
+    for withdrawal in state.withdrawals.all():
+        if withdrawal.state == SETTLED:
+            came_in[withdrawal.asset] -= withdrawal.amount
+    return came_in
+
+
+def _needed(state: State) -> dict[tuple[int, str], int]:
+    """What orders and withdrawals hold, by account and asset."""
     held: dict[tuple[int, str], int] = {}
     for order in state.orders.values():
         market = order.trader.market
         asset = market.quote.name if order.side == BUY else market.base.name
         holder = (order.trader.account.number, asset)
         held[holder] = held.get(holder, 0) + order.held
-    for account, asset, _, amount in ledger.rows():
-        if amount != held.pop((account, asset), 0):
-            raise AssertionError(f"account {account} holds {amount} {asset}, which is not what its orders hold")
-    if any(held.values()):
-        raise AssertionError(f"orders hold what no account does: {held}")
+    for _, withdrawal in state.withdrawals.all_pending():
+        holder = (withdrawal.account, withdrawal.asset)
+        held[holder] = held.get(holder, 0) + withdrawal.amount + withdrawal.fee
+    return held
+
+
+def check_transfers(state: State) -> None:
+    """Addresses, withdrawals and epochs are such as can have come to be. Raises AssertionError."""
+    registry = state.registry
+    chains = {asset.chain for asset in registry.assets.values()} - {""}
+    state.addresses.check()
+    for chain, accounts in state.addresses.rows():
+        if chain not in chains or not accounts or not state.accounts.keys() >= set(accounts):
+            raise AssertionError(f"addresses on {chain!r} are of {accounts}")
+    state.withdrawals.check()
+    for chain, withdrawal in state.withdrawals.all_pending():
+        if chain != registry.assets[withdrawal.asset].chain:
+            raise AssertionError(f"withdrawal {withdrawal.withdrawal_id} is in the outbox of {chain!r}")
+    last_seq = 0
+    for withdrawal in state.withdrawals.all():
+        _check_withdrawal(state, withdrawal)
+        if not last_seq < withdrawal.seq <= state.last_seq:
+            raise AssertionError(f"withdrawal {withdrawal.withdrawal_id} was held for by command {withdrawal.seq}")
+        last_seq = withdrawal.seq
+    state.epochs.check(state.last_seq)
+
+
+def _check_withdrawal(state: State, withdrawal: Withdrawal) -> None:
+    name = f"withdrawal {withdrawal.withdrawal_id}"
+    if withdrawal.account not in state.accounts or not state.registry.assets[withdrawal.asset].chain:
+        raise AssertionError(f"{name} is of {withdrawal.asset} of account {withdrawal.account}")
+    if withdrawal.amount < 1 or withdrawal.fee < 0 or withdrawal.amount + withdrawal.fee > MAX_INT:
+        raise AssertionError(f"{name} is of {withdrawal.amount} and a fee of {withdrawal.fee}")
+    ended = withdrawal.state != HELD
+    if not HELD <= withdrawal.state <= RELEASED or ended != bool(withdrawal.note) or ended != bool(withdrawal.receipt):
+        raise AssertionError(f"{name} is in state {withdrawal.state}, with receipt {withdrawal.receipt}")
+    if ended and not withdrawal.seq < withdrawal.receipt <= state.last_seq:
+        raise AssertionError(f"{name} ended by command {withdrawal.receipt}")
+    if not 0 <= withdrawal.requested_ns <= state.last_time_ns:
+        raise AssertionError(f"{name} was requested at {withdrawal.requested_ns}")
 
 
 def check_market(market: LiveMarket, orders: dict[int, Order], last_order_id: int) -> None:

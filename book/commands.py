@@ -255,7 +255,90 @@ class CreditDeposit(_Command, frozen=True, tag=48):
     amount: int  # engine units of the asset
 
 
-TradingCommand = PlaceOrder | CancelOrder | CancelAll | AmendOrder | CancelAllAfter | ArmSession
+@final
+class AllocateAddress(_Command, frozen=True, tag=50):
+    """Give the account its deposit address on the chain of this asset: the chain's next index, one for each account."""
+
+    account: int
+    key: int
+    session: int
+    asset: str
+    timestamp: int = 0
+    recv_window: int = 5000
+
+
+@final
+class RequestWithdrawal(_Command, frozen=True, tag=51):
+    """Hold an amount and the asset's withdrawal fee, and put the withdrawal into the outbox of the asset's chain.
+
+    Once for ever per account and withdraw_order_id.
+    """
+
+    account: int
+    key: int
+    session: int
+    withdraw_order_id: str
+    asset: str
+    address: str  # as its owner wrote it; whether the chain knows such addresses is for who asks to find out
+    amount: int  # engine units: what arrives there; the fee comes on top
+    timestamp: int = 0
+    recv_window: int = 5000
+
+
+@final
+class SettleWithdrawal(_Command, frozen=True, tag=52):
+    """A withdrawal was paid on its chain: what it held is gone, and its fee is the house's."""
+
+    withdrawal_id: str
+    txid: str  # of the transaction that paid it
+
+
+@final
+class ReleaseWithdrawal(_Command, frozen=True, tag=53):
+    """A withdrawal will never be paid: what it held is available again."""
+
+    withdrawal_id: str
+    reason: str
+
+
+@final
+class AdoptWithdrawal(_Command, frozen=True, tag=54):
+    """Hold for a withdrawal of an earlier epoch that the store knows and a restored engine has lost."""
+
+    withdrawal_id: str
+    account: int
+    withdraw_order_id: str
+    asset: str
+    address: str
+    amount: int
+    fee: int
+
+
+@final
+class PauseWithdrawals(_Command, frozen=True, tag=55):
+    """No withdrawals are requested or sent any more, or (paused false) are again."""
+
+    paused: bool
+
+
+@final
+class BeginEpoch(_Command, frozen=True, tag=18):
+    """The log goes on from a backup: receipts given from here on bear this epoch."""
+
+    epoch: int
+
+
+TradingCommand = (
+    PlaceOrder
+    | CancelOrder
+    | CancelAll
+    | AmendOrder
+    | CancelAllAfter
+    | ArmSession
+    | AllocateAddress
+    | RequestWithdrawal
+)
+Transfer = SettleWithdrawal | ReleaseWithdrawal | AdoptWithdrawal | PauseWithdrawals | BeginEpoch
 Definition = DefineAsset | DefineMarket | DefineAccount | DefineKey
 Setting = (
     SetEngineVersion
@@ -268,4 +351,14 @@ Setting = (
     | ClearMarket
     | AdjustBalance
 )
-Command = TradingCommand | ReplaceOrder | LoseSession | LoseAllSessions | Tick | Definition | Setting | CreditDeposit
+Command = (
+    TradingCommand
+    | ReplaceOrder
+    | LoseSession
+    | LoseAllSessions
+    | Tick
+    | Definition
+    | Setting
+    | CreditDeposit
+    | Transfer
+)

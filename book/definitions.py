@@ -12,6 +12,9 @@ class Asset(Struct, frozen=True, gc=False, array_like=True):
 
     name: str
     scale: int  # 0..9
+    chain: str = ""  # where it comes from and goes to; empty: it does neither
+    withdrawal_fee: int = 0  # engine units, beside what is withdrawn
+    min_withdrawal: int = 0  # engine units
 
 
 class Market(Struct, frozen=True, gc=False, array_like=True):
@@ -49,10 +52,15 @@ class Account(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Key(Struct, frozen=True, gc=False, array_like=True):
-    """An API key. `public_key` is hex Ed25519, 64 characters."""
+    """An API key. `public_key` is hex Ed25519, 64 characters.
+
+    `networks` are the addresses it may be used from: IPv4 and IPv6 networks with a comma between, the latter with all
+    their digits (192.0.2.0/24, 2001:0db8:0000:0000:0000:0000:0000:0001/128); none: from anywhere.
+    """
 
     key: int
     name: str
     account: int
     permissions: int  # bits of terms.PERMISSIONS
     public_key: str
+    networks: str = ""

@@ -32,6 +32,10 @@ class Deposits:
             return declined("DUPLICATE_DEPOSIT", "deposit_id", ref=first.receipt)
         return declined("DEPOSIT_DIFFERS", "deposit_id", ref=first.receipt)
 
+    def get(self, deposit_id: str) -> Credited | None:
+        """The deposit of this id."""
+        return self._credited.get(deposit_id)
+
     def add(self, credited: Credited) -> None:
         """Remember a deposit."""
         self._credited[credited.deposit_id] = credited

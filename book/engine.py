@@ -13,14 +13,15 @@ in book.live_market. What must hold at all times is written down in book.audit.
 
 from collections.abc import Collection, Iterator
 from hashlib import blake2b
-from typing import Final
+from typing import Final, get_args
 
-from book import codes
+from book import codes, transfers
 from book.accounts import AccountState
 from book.admission import amendment_refusal, refusal
 from book.answers import answer
 from book.audit import check_state
 from book.commands import (
+    AllocateAddress,
     AmendOrder,
     ArmSession,
     CancelAll,
@@ -36,12 +37,14 @@ from book.commands import (
     LoseSession,
     PlaceOrder,
     ReplaceOrder,
+    RequestWithdrawal,
     SetMarketState,
     Tick,
+    Transfer,
 )
 from book.digest import RollingDigest
 from book.effects import Effects
-from book.events import Adjusted, Credited, Event, Rejected
+from book.events import Adjusted, Credited, Event, Rejected, WithdrawalHeld, WithdrawalReleased, WithdrawalSettled
 from book.image import decode, encode
 from book.leaving import (
     arm_session,
@@ -68,14 +71,19 @@ from book.queries import Acceptable, Answer, BookChange, JudgeOrder, Query
 from book.refusals import UNKNOWN_ORDER, UNKNOWN_SYMBOL, declined, outside
 from book.settings import carry_out
 from book.state import State
-from book.terms import CANCELED, HALT, MAX_INT, NS_PER_MS, TRADE, TRADING
+from book.terms import CANCELED, HALT, MAX_INT, NS_PER_MS, READ, TRADE, TRADING, WITHDRAW
 from book.trading import amend, enter, let_triggered_enter
+from book.transfers import allocate_address, request_withdrawal
 from book.versions import VERSIONS
 
 ENGINE_VERSION: Final = VERSIONS[-1]  # a log made by a newer engine is refused
 
 MAX_RECV_WINDOW_MS: Final = 60_000
 MAX_AHEAD_MS: Final = 1_000  # how far a client's clock may be ahead of ours
+
+_TRANSFERS: Final = get_args(Transfer)
+# What a key needs for what is not trading.
+_PERMISSIONS: Final[dict[type, int]] = {AllocateAddress: READ, RequestWithdrawal: WITHDRAW}
 
 # As in book.orders.
 _PlaceOrder: Final = PlaceOrder
@@ -132,8 +140,8 @@ class Engine:
     def _apply_seldom(  # noqa: PLR0911 -- one command, one answer
         self, command: Command, effects: Effects
     ) -> Rejected | None:
-        if isinstance(command, (CancelAll, CancelAllAfter, ArmSession)):
-            return self._trade_seldom(command, effects)
+        if isinstance(command, (CancelAll, CancelAllAfter, ArmSession, AllocateAddress, RequestWithdrawal)):
+            return self._act_seldom(command, effects)
         if type(command) is ReplaceOrder:
             return self._place(place_fields(command.order), effects, command)
         if type(command) is Tick:
@@ -153,16 +161,37 @@ class Engine:
         return self._set(command, effects)
 
     def _set(self, command: Command, effects: Effects) -> Rejected | None:
-        outcome = carry_out(self.state, command, effects.seq)
+        if isinstance(command, _TRANSFERS):
+            outcome = transfers.carry_out(self.state, command, effects.seq, effects.time_ns)
+        else:
+            outcome = carry_out(self.state, command, effects.seq)
+        return self._tell(outcome, effects)
+
+    def _tell(self, outcome: Event | Rejected, effects: Effects) -> Rejected | None:
+        """Count what the owner of an account is told of it."""
+        accounts = self.state.accounts
         if type(outcome) is Credited:
-            self.state.accounts[outcome.account].tell(effects.seq)
+            accounts[outcome.account].tell(effects.seq)
+        elif isinstance(outcome, (WithdrawalHeld, WithdrawalSettled, WithdrawalReleased)):
+            accounts[outcome.withdrawal.account].tell(effects.seq)
         elif type(outcome) is Adjusted:
-            self.state.accounts[outcome.account].tell_balances(effects.seq)
+            accounts[outcome.account].tell_balances(effects.seq)
         return effects.record(outcome)
 
-    def _trade_seldom(self, command: CancelAll | CancelAllAfter | ArmSession, effects: Effects) -> Rejected | None:
+    def _act_seldom(
+        self,
+        command: CancelAll | CancelAllAfter | ArmSession | AllocateAddress | RequestWithdrawal,
+        effects: Effects,
+    ) -> Rejected | None:
+        """What an account's own key asks for, but for the orders themselves."""
         account = self._authorise(
-            command.account, command.key, command.session, command.timestamp, command.recv_window, effects.time_ns
+            command.account,
+            command.key,
+            command.session,
+            command.timestamp,
+            command.recv_window,
+            effects.time_ns,
+            _PERMISSIONS.get(type(command), TRADE),
         )
         if not isinstance(account, AccountState):
             return account
@@ -170,6 +199,10 @@ class Engine:
             return self._cancel_all(account, command.symbol, effects)
         if type(command) is CancelAllAfter:
             return set_cancel_all_after(self.state, account, command.timeout_ms, effects)
+        if type(command) is AllocateAddress:
+            return effects.record(allocate_address(self.state, command))
+        if type(command) is RequestWithdrawal:
+            return self._tell(request_withdrawal(self.state, command, effects.seq, effects.time_ns), effects)
         return arm_session(self.state, account, command.session, effects)
 
     def _place(self, fields: PlaceFields, effects: Effects, replacing: ReplaceOrder | None = None) -> Rejected | None:
@@ -312,25 +345,39 @@ class Engine:
         return None
 
     def _authorise(  # noqa: PLR0917 -- as above
-        self, number: int, key_number: int, session: int, timestamp: int, recv_window: int, time_ns: int
+        self,
+        number: int,
+        key_number: int,
+        session: int,
+        timestamp: int,
+        recv_window: int,
+        time_ns: int,
+        permission: int = TRADE,
     ) -> AccountState | Rejected:
-        """The account that is to trade, if whoever asks may do so, and asks in time."""
+        """The account that is to act, if whoever asks may do so, and asks in time."""
         account = self.state.accounts.get(number)
         if account is None:
             return Rejected(codes.UNAUTHORIZED, "UNKNOWN_ACCOUNT", "account", number)
-        return self._unauthorised(number, key_number, session, timestamp, recv_window, time_ns) or account
+        return self._unauthorised(number, key_number, session, timestamp, recv_window, time_ns, permission) or account
 
     def _unauthorised(  # noqa: PLR0911, PLR0917 -- one rule, one answer; as above
-        self, number: int, key_number: int, session: int, timestamp: int, recv_window: int, time_ns: int
+        self,
+        number: int,
+        key_number: int,
+        session: int,
+        timestamp: int,
+        recv_window: int,
+        time_ns: int,
+        permission: int = TRADE,
     ) -> Rejected | None:
-        """Why nobody may trade for this account, which there is, with this key, in this session or at this time."""
+        """Why nobody may do this for this account, which there is, with this key, in this session or at this time."""
         if key_number:
             key = self.state.registry.keys.get(key_number)
             if key is None or key.account != number:
                 return Rejected(codes.REJECTED_KEY, "UNKNOWN_KEY", "key", key_number)
             if key_number in self.state.registry.revoked_keys:
                 return Rejected(codes.REJECTED_KEY, "REVOKED_KEY", "key", key_number)
-            if not key.permissions & TRADE:
+            if not key.permissions & permission:
                 return Rejected(codes.REJECTED_KEY, "NO_PERMISSION", "key", key_number)
         if not 0 <= session <= MAX_INT:
             return Rejected(codes.INVALID_PARAMETER, "", "session", session, MAX_INT)

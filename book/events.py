@@ -37,6 +37,23 @@ class OrderView(Struct, frozen=True, gc=False, array_like=True):
     display_quantity: int = 0  # lots
 
 
+class Withdrawal(Struct, frozen=True, gc=False, array_like=True):
+    """A withdrawal as the engine knows it; how far its transaction is, the store knows."""
+
+    withdrawal_id: str  # the receipt of the request, epoch-seq: never given twice
+    account: int
+    withdraw_order_id: str  # its owner's name for it
+    asset: str
+    address: str
+    amount: int  # engine units: what arrives
+    fee: int  # engine units: what the house gets when it is settled
+    state: int  # terms.WITHDRAWAL_STATES
+    requested_ns: int
+    seq: int  # of the command that held for it
+    receipt: int = 0  # the sequence number of the command that settled or released it
+    note: str = ""  # the transaction that paid it, or why it was released
+
+
 class OrderAccepted(_Event, frozen=True, tag=1):
     """An order entered. Its fills and its end, if any, are the next events of the same command."""
 
@@ -205,6 +222,44 @@ class Credited(_Event, frozen=True, tag=48):
     receipt: int
 
 
+class AddressAllocated(_Event, frozen=True, tag=50):
+    """An account has the deposit address of this index on a chain."""
+
+    chain: str
+    account: int
+    index: int  # from 0 on each chain
+
+
+class WithdrawalHeld(_Event, frozen=True, tag=51):
+    """A withdrawal is in the outbox, what it needs is held."""
+
+    withdrawal: Withdrawal
+
+
+class WithdrawalSettled(_Event, frozen=True, tag=52):
+    """A withdrawal was paid, and its fee is the house's."""
+
+    withdrawal: Withdrawal
+
+
+class WithdrawalReleased(_Event, frozen=True, tag=53):
+    """A withdrawal is off, what it held is available."""
+
+    withdrawal: Withdrawal
+
+
+class WithdrawalsPaused(_Event, frozen=True, tag=55):
+    """No withdrawals are requested or sent any more, or are again."""
+
+    paused: bool
+
+
+class EpochBegun(_Event, frozen=True, tag=18):
+    """Receipts bear this epoch from now on."""
+
+    epoch: int
+
+
 Event = (
     OrderAccepted
     | Trade
@@ -228,6 +283,12 @@ Event = (
     | AssetFrozen
     | Adjusted
     | Credited
+    | AddressAllocated
+    | WithdrawalHeld
+    | WithdrawalSettled
+    | WithdrawalReleased
+    | WithdrawalsPaused
+    | EpochBegun
 )
 
 

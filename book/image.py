@@ -11,7 +11,7 @@ from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from book.definitions import Account, Asset, Key, Market
-from book.events import Adjusted, Credited, OrderView, Trade
+from book.events import Adjusted, Credited, OrderView, Trade, Withdrawal
 from book.queries import Candle
 from book.terms import MAX_INT, PPM
 
@@ -114,6 +114,10 @@ class EngineImage(_Image, frozen=True):
     revoked_keys: list[int]
     frozen_assets: list[str]
     adjustments: list[Adjusted]
+    addresses: list[tuple[str, list[_Count]]]  # by chain, in the order of the first: whose each index is
+    withdrawals: list[Withdrawal]  # in the order in which they were held for
+    withdrawals_paused: bool
+    epochs: list[tuple[_Count, _Count]]  # those behind the first: number, first sequence number
 
 
 _encoder: Final = Encoder()

@@ -1,6 +1,6 @@
 """Who owns what: per account and asset an amount that is available and one that is held.
 
-Nothing here creates or destroys a unit but `Ledger.credit` and `Ledger.take`. Every other movement takes from one
+Nothing here creates or destroys a unit but `Ledger.credit`, `take` and `pay_out`. Every other movement takes from one
 balance exactly what it gives to another, and refuses to go below zero, so the sum per asset is what came in, always.
 
 The movements are functions of two balances, not of account numbers: an order looks its balances up once.
@@ -111,6 +111,14 @@ class Ledger:
         if not 0 <= amount <= balance.available:
             raise LedgerError(f"cannot take {amount} of {balance.available}")
         balance.available -= amount
+        self._totals[asset].amount -= amount
+
+    def pay_out(self, account: int, asset: str, amount: int) -> None:
+        """Let a held amount go out."""
+        balance = self.balance(account, asset)
+        if not 0 <= amount <= balance.held:
+            raise LedgerError(f"cannot pay {amount} out of {balance.held}")
+        balance.held -= amount
         self._totals[asset].amount -= amount
 
     def restore(self, account: int, asset: str, available: int, held: int) -> None:

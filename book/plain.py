@@ -11,8 +11,11 @@ from msgspec.structs import astuple, fields
 
 from book.commands import (
     AdjustBalance,
+    AdoptWithdrawal,
+    AllocateAddress,
     AmendOrder,
     ArmSession,
+    BeginEpoch,
     CancelAll,
     CancelAllAfter,
     CancelOrder,
@@ -26,13 +29,17 @@ from book.commands import (
     FreezeAsset,
     LoseAllSessions,
     LoseSession,
+    PauseWithdrawals,
     PlaceOrder,
+    ReleaseWithdrawal,
     ReplaceOrder,
+    RequestWithdrawal,
     RevokeKey,
     SetAccountTier,
     SetEngineVersion,
     SetFeeTier,
     SetMarketState,
+    SettleWithdrawal,
     Tick,
 )
 from book.definitions import Account, Asset, Key, Market
@@ -40,9 +47,13 @@ from book.queries import (
     AccountDetails,
     AccountOrders,
     AccountTrades,
+    AccountWithdrawals,
+    AddressesSince,
+    AddressOf,
     Balances,
     Candles,
     Commission,
+    DepositReceipt,
     Depth,
     Directory,
     Info,
@@ -50,9 +61,13 @@ from book.queries import (
     Logon,
     OpenOrders,
     OrderStatus,
+    Outbox,
+    PendingWithdrawals,
     RecentTrades,
     Ticker,
     WholeBook,
+    WithdrawalReceipt,
+    WithdrawalStatus,
 )
 
 _astuple: Final = astuple  # as in book.orders
@@ -71,6 +86,8 @@ _COMMANDS: Final[dict[type, list[type]]] = {
         *(DefineAsset, DefineMarket, DefineAccount, DefineKey),
         *(SetEngineVersion, SetMarketState, SetFeeTier, SetAccountTier),
         *(RevokeKey, FreezeAccount, FreezeAsset, ClearMarket),
+        *(AllocateAddress, RequestWithdrawal, SettleWithdrawal, ReleaseWithdrawal, AdoptWithdrawal),
+        *(PauseWithdrawals, BeginEpoch),
     )
 }
 _QUERIES: Final[dict[type, list[type]]] = {
@@ -78,6 +95,8 @@ _QUERIES: Final[dict[type, list[type]]] = {
     for struct in (
         *(OrderStatus, OpenOrders, Balances, Depth, Logon, Directory, Info, JudgeOrder),
         *(AccountTrades, AccountOrders, AccountDetails, Commission, RecentTrades, Ticker, Candles, WholeBook),
+        *(AddressOf, AddressesSince, DepositReceipt, Outbox, AccountWithdrawals, PendingWithdrawals),
+        *(WithdrawalStatus, WithdrawalReceipt),
     )
 }
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from book.commands import PlaceOrder
 from book.definitions import Account, Asset, Key, Market
-from book.events import OrderView
+from book.events import OrderView, Withdrawal
 
 
 @final
@@ -147,6 +147,72 @@ class Candles(Struct, frozen=True, gc=False):
     limit: int = 500
 
 
+@final
+class AddressOf(Struct, frozen=True, gc=False):
+    """The account's deposit address on the chain of this asset. Answer: Address, or Rejected NO_ADDRESS."""
+
+    account: int
+    asset: str
+
+
+@final
+class AddressesSince(Struct, frozen=True, gc=False):
+    """A chain's deposit addresses from this index on, the first `limit`. Answer: list[Address]."""
+
+    chain: str
+    index: int = 0
+    limit: int = 1_000
+
+
+@final
+class DepositReceipt(Struct, frozen=True, gc=False):
+    """Was this deposit credited? Answer: DepositReceiptView, or Rejected UNKNOWN_DEPOSIT."""
+
+    deposit_id: str
+
+
+@final
+class Outbox(Struct, frozen=True, gc=False):
+    """A chain's withdrawals that are held for, from the one after that sequence number, the first `limit`.
+
+    Answer: OutboxView.
+    """
+
+    chain: str
+    after_seq: int = 0
+    limit: int = 1_000
+
+
+@final
+class AccountWithdrawals(Struct, frozen=True, gc=False):
+    """The account's newest withdrawals, whatever became of them, newest first. Answer: list[Withdrawal]."""
+
+    account: int
+    limit: int = 100
+
+
+@final
+class PendingWithdrawals(Struct, frozen=True, gc=False):
+    """The account's withdrawals that are held for, oldest first. Answer: list[Withdrawal]."""
+
+    account: int
+
+
+@final
+class WithdrawalStatus(Struct, frozen=True, gc=False):
+    """One withdrawal of the account, by its owner's name for it. Answer: WithdrawalView, or as below."""
+
+    account: int
+    withdraw_order_id: str
+
+
+@final
+class WithdrawalReceipt(Struct, frozen=True, gc=False):
+    """What became of a withdrawal? Answer: WithdrawalView, or Rejected UNKNOWN_WITHDRAWAL."""
+
+    withdrawal_id: str
+
+
 Query = (
     OrderStatus
     | OpenOrders
@@ -163,6 +229,14 @@ Query = (
     | RecentTrades
     | Ticker
     | Candles
+    | AddressOf
+    | AddressesSince
+    | DepositReceipt
+    | Outbox
+    | AccountWithdrawals
+    | PendingWithdrawals
+    | WithdrawalStatus
+    | WithdrawalReceipt
     | WholeBook
 )
 
@@ -224,6 +298,8 @@ class InfoView(Struct, frozen=True, gc=False):
     accounts: int
     open_orders: int
     engine_version: int = 0
+    epoch: int = 1  # of the log, in receipts
+    withdrawals_paused: bool = False
 
 
 class Acceptable(Struct, frozen=True, gc=False):
@@ -305,6 +381,39 @@ class AccountDetailsView(Struct, frozen=True, gc=False):
     user_seq: int = 0  # of the last event that its owner was told, or could have been
 
 
+class Address(Struct, frozen=True, gc=False):
+    """Whose the chain's deposit address of this index is. Deriving it is for who has the extended public key."""
+
+    chain: str
+    index: int  # from 0 on each chain
+    account: int
+
+
+class DepositReceiptView(Struct, frozen=True, gc=False):
+    """A deposit that was credited. The receipt, epoch-seq, is the same each time."""
+
+    deposit_id: str
+    account: int
+    asset: str
+    amount: int
+    receipt: str
+
+
+class WithdrawalView(Struct, frozen=True, gc=False):
+    """A withdrawal; its receipt, epoch-seq, once it was settled or released, and what stands in its way meanwhile."""
+
+    withdrawal: Withdrawal
+    receipt: str  # empty while it is held for
+    blocked: str = ""  # why it is not to be signed now: ACCOUNT_FROZEN, ASSET_FROZEN, or empty
+
+
+class OutboxView(Struct, frozen=True, gc=False):
+    """Withdrawals that are held for, in the order of their `seq`; while they are paused none is to be signed."""
+
+    paused: bool
+    pending: list[WithdrawalView]
+
+
 Answer = (
     OrderView
     | list[OrderView]
@@ -320,4 +429,10 @@ Answer = (
     | list[PublicTrade]
     | TickerView
     | list[Candle]
+    | Address
+    | list[Address]
+    | DepositReceiptView
+    | OutboxView
+    | list[Withdrawal]
+    | WithdrawalView
 )

@@ -5,8 +5,9 @@ what every account owns, the open orders and the finished ones, the trades. Noth
 the best price, what an order holds and what is therefore available is worked out from these lists whenever it is asked
 for, so nothing can go stale. Speed does not matter here.
 
-A command is judged before anything changes (reference_rules.py, _definitions.py, _judging.py, _settings.py); where a
-rule is not met, `Refusal` is raised. Then it is carried out, event by event (reference_trading.py, _timers.py).
+A command is judged before anything changes (reference_rules.py, _definitions.py, _judging.py, _settings.py,
+_transfers.py); where a rule is not met, `Refusal` is raised. Then it is carried out, event by event
+(reference_trading.py, _timers.py).
 
 Comments that begin with > are sentences of the design, the lines below follow them.
 """
@@ -14,7 +15,9 @@ Comments that begin with > are sentences of the design, the lines below follow t
 from collections.abc import Collection, Iterator
 from typing import get_args
 
+from book import reference_transfers as transfers
 from book.commands import (
+    AllocateAddress,
     AmendOrder,
     ArmSession,
     CancelAll,
@@ -30,7 +33,9 @@ from book.commands import (
     LoseSession,
     PlaceOrder,
     ReplaceOrder,
+    RequestWithdrawal,
     Tick,
+    Transfer,
 )
 from book.digest import RollingDigest
 from book.events import (
@@ -128,6 +133,12 @@ class ReferenceEngine:
             return tick(self.state, time_ns)
         if isinstance(command, CreditDeposit):
             return credit(self.state, command, seq)
+        if isinstance(command, AllocateAddress):
+            return transfers.allocate(self.state, command, time_ns)
+        if isinstance(command, RequestWithdrawal):
+            return transfers.request(self.state, command, seq, time_ns)
+        if isinstance(command, Transfer):
+            return transfers.carry_out(self.state, command, seq, time_ns)
         if isinstance(command, Definition):
             return self._define(command)
         return carry_out(self.state, command, seq, time_ns)
@@ -220,6 +231,8 @@ class ReferenceEngine:
         if isinstance(query, Info):
             return self._info()
         try:
+            if isinstance(query, transfers.TransferQuery):
+                return transfers.answer(self.state, query)
             return answer(self.state, query, now_ns)
         except Refusal as refusal:
             return refusal.answer
@@ -234,6 +247,8 @@ class ReferenceEngine:
             accounts=len(self.state.accounts),
             open_orders=len(self.state.open),
             engine_version=self.state.engine_version,
+            epoch=self.state.epoch,
+            withdrawals_paused=self.state.withdrawals_paused,
         )
 
     # --- What is followed ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from book.events import Rejected
 from book.reference_rules import Refusal, demand
 from book.terms import MAX_INT, PPM
 
+_OCTETS: Final = [str(octet) for octet in range(256)]
 ACCOUNT_NAME: Final = "[A-Za-z0-9._@-]{1,64}"
 
 
@@ -24,6 +25,10 @@ def judge_asset(asset: Asset, known: list[Asset]) -> None:
     demand_name("name", asset.name, "[A-Z0-9]{1,16}")
     # > engine units (`scale` decimals, 0..9: BTC 8, ETH 9, USDT 6)
     demand_range("scale", asset.scale, 0, 9)
+    # > An asset may have a *chain* (up to 16 of a-z, 0-9 and -), a withdrawal fee and a smallest withdrawal, from 0.
+    demand_name("chain", asset.chain, "[a-z0-9-]{0,16}")
+    demand_range("withdrawal_fee", asset.withdrawal_fee, 0, MAX_INT)
+    demand_range("min_withdrawal", asset.min_withdrawal, 0, MAX_INT)
 
 
 def judge_market(market: Market, known: list[Market], assets: list[Asset]) -> None:
@@ -75,6 +80,24 @@ def judge_key(key: Key, known: list[Key], accounts: list[Account]) -> None:
     demand(owned, codes.DEFINITION_REJECTED, "UNKNOWN_ACCOUNT", "account", key.account)
     demand_range("permissions", key.permissions, 1, sum(terms.PERMISSIONS))
     demand_name("public_key", key.public_key, "[0-9a-f]{64}")
+    _judge_networks([] if key.networks == "" else key.networks.split(","))
+
+
+def _judge_networks(networks: list[str]) -> None:
+    # > IPv4 and IPv6 networks ..., the latter with all their digits; 32 at most
+    demand(len(networks) <= 32, codes.DEFINITION_REJECTED, "TOO_MANY", "networks", len(networks), 32)
+    for network in networks:
+        demand_name("networks", network, "[0-9.]+/[0-9]{1,2}|([0-9a-f]{4}:){7}[0-9a-f]{4}/[0-9]{1,3}")
+        address, prefix = network.split("/")
+        if ":" in address:
+            bits = "".join(f"{int(group, 16):016b}" for group in address.split(":"))
+        else:
+            octets = address.split(".")
+            right = len(octets) == 4 and all(octet in _OCTETS for octet in octets)
+            demand(right, codes.DEFINITION_REJECTED, "BAD_NAME", "networks")
+            bits = "".join(f"{int(octet):08b}" for octet in octets)
+        right = prefix == str(int(prefix)) and int(prefix) <= len(bits) and "1" not in bits[int(prefix) :]
+        demand(right, codes.DEFINITION_REJECTED, "BAD_NAME", "networks")
 
 
 def tick_value(market: Market, assets: list[Asset]) -> Fraction:

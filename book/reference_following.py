@@ -16,6 +16,9 @@ from book.events import (
     OrderReduced,
     OrderTriggered,
     Trade,
+    WithdrawalHeld,
+    WithdrawalReleased,
+    WithdrawalSettled,
 )
 from book.reference_state import State
 
@@ -33,6 +36,8 @@ def count_told(state: State, events: Iterable[Event]) -> None:
             told = [] if filled else [event.order.account]
         elif isinstance(event, Credited):
             told = [event.account]
+        elif isinstance(event, WithdrawalHeld | WithdrawalSettled | WithdrawalReleased):
+            told = [event.withdrawal.account]
         else:
             told = []
         state.user_seqs.update(told)

@@ -28,7 +28,7 @@ from book.reference_trading import can_trade, most_lots, price_band, worst_price
 from book.terms import BUY, CANCEL_ONLY, MARKET, MAX_INT, POST_ONLY, TRADING
 
 
-def judge_sender(state: State, command: TradingCommand, time_ns: int) -> None:
+def judge_sender(state: State, command: TradingCommand, time_ns: int, permission: int = terms.TRADE) -> None:
     """> 1. Who asks, and when."""
     known = command.account in state.account_ids()
     demand(known, codes.UNAUTHORIZED, "UNKNOWN_ACCOUNT", "account", command.account)
@@ -36,7 +36,7 @@ def judge_sender(state: State, command: TradingCommand, time_ns: int) -> None:
         keys = [key for key in state.keys if key.key == command.key and key.account == command.account]
         demand(bool(keys), codes.REJECTED_KEY, "UNKNOWN_KEY", "key", command.key)
         demand(command.key not in state.revoked_keys, codes.REJECTED_KEY, "REVOKED_KEY", "key", command.key)
-        permitted = keys[0].permissions & terms.TRADE != 0
+        permitted = keys[0].permissions & permission != 0
         demand(permitted, codes.REJECTED_KEY, "NO_PERMISSION", "key", command.key)
     judge_moment(command, time_ns)
 

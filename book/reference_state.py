@@ -14,7 +14,7 @@ from attrs import Factory, define, field
 
 from book import codes, terms
 from book.definitions import Account, Asset, Key, Market
-from book.events import Adjusted, Credited, MarketStateChanged, Rejected, Trade
+from book.events import AddressAllocated, Adjusted, Credited, MarketStateChanged, Rejected, Trade, Withdrawal
 from book.queries import AccountTrade, DepthView
 from book.reference_definitions import tick_value
 from book.reference_orders import Order
@@ -43,6 +43,10 @@ class State:
     sessions: dict[int, int] = Factory(dict)  # the armed ones in the order of arming: whose they are
     deposits: list[Credited] = Factory(list)
     adjustments: list[Adjusted] = Factory(list)
+    addresses: list[AddressAllocated] = Factory(list)
+    withdrawals: list[Withdrawal] = Factory(list)  # all there ever were, in the order in which they were held for
+    withdrawals_paused: bool = False
+    epochs: dict[int, int] = field(factory=lambda: {1: 0})  # the sequence number that each begins with
     owned: Counter[tuple[int, str]] = Factory(Counter)  # (account, asset): available and held together
     open: list[Order] = Factory(list)  # oldest first, wherever they are
     resting: list[Order] = Factory(list)  # those in the books, in the order in which they came to their places
@@ -96,6 +100,7 @@ class State:
         """Per asset, what came in, in engine units."""
         came = [(event.asset, event.amount) for event in self.deposits]
         came += [(event.asset, event.amount) for event in self.adjustments]
+        came += [(each.asset, -each.amount) for each in self.withdrawals if each.state == terms.SETTLED]
         return {name: sum(amount for asset, amount in came if asset == name) for name in self.asset_names()}
 
     def give(self, account: int, asset: str, amount: int) -> None:
@@ -103,8 +108,11 @@ class State:
         self.owned[account, asset] += amount
 
     def held(self, account: int, asset: str) -> int:
-        """What the account's orders hold."""
-        return sum(order.hold() for order in self.open if order.account == account and order.holds == asset)
+        """What the account's orders and withdrawals hold."""
+        mine = [each for each in self.withdrawals if (each.account, each.asset) == (account, asset)]
+        withdrawn = sum(each.amount + each.fee for each in mine if each.state == terms.HELD)
+        orders = [order for order in self.open if order.account == account and order.holds == asset]
+        return withdrawn + sum(order.hold() for order in orders)
 
     def available(self, account: int, asset: str) -> int:
         """What the account can dispose of."""
@@ -113,6 +121,17 @@ class State:
     def receivable(self, account: int, asset: str) -> int:
         """What the account owes the house."""
         return sum(event.short for event in self.adjustments if (event.account, event.asset) == (account, asset))
+
+    @property
+    def epoch(self) -> int:
+        """The one that is now."""
+        return max(self.epochs)
+
+    def receipt(self, seq: int) -> str:
+        """For what the command of this sequence number did."""
+        # > *epoch-seq*: the sequence number of the command that did it, and the epoch of the log in which it was given
+        epoch = max(number for number, first in self.epochs.items() if first <= seq)
+        return f"{epoch}-{seq}"
 
     # --- Orders -------------------------------------------------------------------------------------------------------
 

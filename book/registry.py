@@ -22,11 +22,16 @@ MAX_SCALE: Final = 9
 MAX_TICK_SCALE: Final = 18
 MAX_OPEN_ORDERS: Final = 1_000_000
 MAX_HALT_MS: Final = 604_800_000  # a week
+MAX_NETWORKS: Final = 32  # of a key
 
 _ASSET_NAME: Final = re.compile(r"[A-Z0-9]{1,16}")
+_CHAIN: Final = re.compile(r"([a-z0-9-]{1,16})?")
 _SYMBOL: Final = re.compile(r"[A-Z0-9-]{1,33}")
 NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")  # of accounts, keys and operators
 _PUBLIC_KEY: Final = re.compile(r"[0-9a-f]{64}")
+_NUMBER: Final = r"(?:0|[1-9][0-9]{0,2})"
+_IPV4_NETWORK: Final = re.compile(rf"({_NUMBER}(?:\.{_NUMBER}){{3}})/({_NUMBER})")
+_IPV6_NETWORK: Final = re.compile(rf"([0-9a-f]{{4}}(?::[0-9a-f]{{4}}){{7}})/({_NUMBER})")
 
 _HOUSE_ACCOUNT: Final = Account(HOUSE, "house")
 
@@ -56,6 +61,9 @@ class Registry:
             _known(asset, self.assets.get(asset.name))
             or bad_name("name", asset.name, _ASSET_NAME)
             or outside("scale", asset.scale, 0, MAX_SCALE)
+            or bad_name("chain", asset.chain, _CHAIN)
+            or outside("withdrawal_fee", asset.withdrawal_fee, 0, MAX_INT)
+            or outside("min_withdrawal", asset.min_withdrawal, 0, MAX_INT)
             or _too_many("name", len(self.assets), self._capacity)
         )
         if refused is None:
@@ -102,6 +110,7 @@ class Registry:
             or _unknown("account", key.account in self.accounts, "UNKNOWN_ACCOUNT", key.account)
             or outside("permissions", key.permissions, 1, READ | TRADE | WITHDRAW)
             or bad_name("public_key", key.public_key, _PUBLIC_KEY)
+            or _bad_networks(key.networks)
             or _too_many("key", len(self.keys), self._capacity)
         )
         if refused is None:
@@ -155,6 +164,37 @@ def _bad_bounds(market: Market, base: Asset, quote: Asset) -> Rejected | None:
         or outside("band", market.band, 0, PPM)
         or outside("halt_ms", market.halt_ms, 0, MAX_HALT_MS)
     )
+
+
+def _bad_networks(text: str) -> Rejected | None:
+    """The refusal of networks that are not each written in their one form, or of too many.
+
+    By hand: what a library takes for right differs between its versions, and a log must mean the same for ever.
+    """
+    if not text:
+        return None
+    networks = text.split(",", MAX_NETWORKS)
+    if len(networks) > MAX_NETWORKS:
+        return declined("TOO_MANY", "networks", text.count(",") + 1, MAX_NETWORKS)
+    return None if all(map(_is_network, networks)) else declined("BAD_NAME", "networks")
+
+
+def _is_network(text: str) -> bool:
+    found = _IPV4_NETWORK.fullmatch(text)
+    if found is not None:
+        octets = [int(octet) for octet in found[1].split(".")]
+        return max(octets) <= 255 and _ends_in_zeros(octets, 8, int(found[2]))
+    found = _IPV6_NETWORK.fullmatch(text)
+    return found is not None and _ends_in_zeros([int(group, 16) for group in found[1].split(":")], 16, int(found[2]))
+
+
+def _ends_in_zeros(parts: list[int], part_bits: int, prefix_bits: int) -> bool:
+    """No bit is set behind the prefix, which is no longer than the address."""
+    address = 0
+    for part in parts:
+        address = address << part_bits | part
+    behind = len(parts) * part_bits - prefix_bits
+    return behind >= 0 and address % (1 << behind) == 0
 
 
 def _known(new: Struct, old: Struct | None) -> Rejected | None:

@@ -37,7 +37,7 @@ from book.versions import VERSIONS
 
 MAX_TIER: Final = 100
 
-_REASON: Final = re.compile(r"[ -~]{1,200}")
+REASON: Final = re.compile(r"[ -~]{1,200}")  # what is said of a decision
 
 
 def carry_out(state: State, command: Command, seq: int) -> Event | Rejected:  # noqa: PLR0911 -- one for each command
@@ -127,7 +127,7 @@ def _bad_adjustment(state: State, command: AdjustBalance) -> Rejected | None:
     if command.amount == 0:
         return declined("OUT_OF_RANGE", "amount", 0, 1)
     refused = (
-        bad_name("reason", command.reason, _REASON)
+        bad_name("reason", command.reason, REASON)
         or bad_name("operator", command.operator, NAME)
         or bad_name("second_operator", command.second_operator, NAME)
     )

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from book.accounts import AccountState
+from book.addresses import Addresses
 from book.adjustments import Adjustments
 from book.commands import DefineAccount, DefineAsset, DefineKey, DefineMarket, Definition
 from book.definitions import Market
 from book.deposits import Deposits
 from book.digest import RollingDigest
+from book.epochs import Epochs
 from book.events import AccountDefined, AssetDefined, Event, KeyDefined, MarketDefined, Rejected
 from book.image import VERSION, EngineImage
 from book.ledger import Ledger
@@ -16,6 +18,7 @@ from book.live_market import LiveMarket
 from book.orders import Order, order_id_of
 from book.registry import Registry
 from book.timers import CANCEL_ALL, Timers
+from book.withdrawals import Withdrawals
 
 # Of a restoring step: each some hundred microseconds. An account brings its memories with it.
 ROWS_PER_STEP: Final = 256
@@ -26,8 +29,9 @@ class State:
     """The state of one engine. Made empty; `restore` fills an empty one."""
 
     __slots__ = (
-        *("accounts", "adjustments", "armed_sessions", "deposits", "digest", "engine_version", "last_order_id"),
-        *("last_seq", "last_time_ns", "ledger", "markets", "orders", "registry", "timers"),
+        *("accounts", "addresses", "adjustments", "armed_sessions", "deposits", "digest", "engine_version", "epochs"),
+        *("last_order_id", "last_seq", "last_time_ns", "ledger", "markets", "orders", "registry", "timers"),
+        *("withdrawals", "withdrawals_paused"),
     )
 
     def __init__(self) -> None:
@@ -41,6 +45,10 @@ class State:
         self.deposits: Deposits = Deposits()
         self.timers: Timers = Timers()
         self.adjustments: Adjustments = Adjustments()
+        self.addresses: Addresses = Addresses()
+        self.withdrawals: Withdrawals = Withdrawals()
+        self.withdrawals_paused: bool = False
+        self.epochs: Epochs = Epochs()
         self.orders: dict[int, Order] = {}
         self.markets: dict[str, LiveMarket] = {}
         self.accounts: dict[int, AccountState] = {
@@ -116,6 +124,10 @@ class State:
             revoked_keys=list(self.registry.revoked_keys),
             frozen_assets=list(self.registry.frozen_assets),
             adjustments=self.adjustments.all(),
+            addresses=self.addresses.rows(),
+            withdrawals=self.withdrawals.all(),
+            withdrawals_paused=self.withdrawals_paused,
+            epochs=self.epochs.rows(),
         )
 
     def restore(self, image: EngineImage) -> Iterator[None]:
@@ -131,6 +143,7 @@ class State:
         self.digest = RollingDigest(image.digest_chain, image.digest_rest)
         yield from self._restore_definitions(image)
         yield from self._restore_money(image)
+        yield from self._restore_transfers(image)
         for place, remembered in enumerate(image.accounts, start=1):
             if place % ACCOUNTS_PER_STEP == 0:
                 yield
@@ -156,6 +169,20 @@ class State:
                 yield
         for adjusted in image.adjustments:
             self.adjustments.add(adjusted)
+
+    def _restore_transfers(self, image: EngineImage) -> Iterator[None]:
+        for chain, accounts in image.addresses:
+            for place, account in enumerate(accounts, start=1):
+                self.addresses.allocate(chain, account)
+                if place % ROWS_PER_STEP == 0:
+                    yield
+        for place, withdrawal in enumerate(image.withdrawals, start=1):
+            self.withdrawals.add(withdrawal, self.registry.assets[withdrawal.asset].chain)
+            if place % ROWS_PER_STEP == 0:
+                yield
+        self.withdrawals_paused = image.withdrawals_paused
+        for epoch, seq in image.epochs:
+            self.epochs.begin(epoch, seq)
 
     def _restore_definitions(self, image: EngineImage) -> Iterator[None]:
         definitions: list[Definition] = [DefineAsset(asset) for asset in image.assets]

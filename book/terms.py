@@ -56,6 +56,11 @@ POST_ONLY: Final = 2
 CANCEL_ONLY: Final = 3
 HALT: Final = 4
 
+# States of a withdrawal's hold. It leaves the first for one of the others, once.
+HELD: Final = 1
+SETTLED: Final = 2
+RELEASED: Final = 3
+
 # Permissions of a key, one bit each.
 READ: Final = 1
 TRADE: Final = 2
@@ -93,4 +98,5 @@ MARKET_STATES: Final[dict[int, str]] = {
     CANCEL_ONLY: "CANCEL_ONLY",
     HALT: "HALT",
 }
+WITHDRAWAL_STATES: Final[dict[int, str]] = {HELD: "HELD", SETTLED: "SETTLED", RELEASED: "RELEASED"}
 PERMISSIONS: Final[dict[int, str]] = {READ: "read", TRADE: "trade", WITHDRAW: "withdraw"}

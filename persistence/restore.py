@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
-from book.commands import Command, SetMarketState
+from book.commands import BeginEpoch, Command, PauseWithdrawals, SetMarketState
 from book.engine import ENGINE_VERSION, Engine
 from book.events import Rejected
 from book.queries import Directory, DirectoryView
@@ -293,7 +293,8 @@ def restore(
     disk.make_folder(SNAPSHOTS)
     proof = prove(store, current, begin=begin, keep=disk.write_file, progress=progress)
     state_hash = proof.engine.state_hash()
-    commands = standstill(proof.engine, current.next_seq, proof.last_time_ns)
+    epoch = max(epochs) + 1
+    commands = standstill(proof.engine, epoch, current.next_seq, proof.last_time_ns)
     header = SegmentHeader(
         engine_version=ENGINE_VERSION,
         exchange_id=bytes.fromhex(current.exchange_id),
@@ -302,28 +303,28 @@ def restore(
         salt=int.from_bytes(entropy(8), "little"),
         created_ns=time_ns,
         size=_ROOM_BYTES,
-        epoch=max(epochs) + 1,
+        epoch=epoch,
         previous_chain=proof.chain,
     )
     disk.write_file(path_of(header.first_seq), _begun(header, proof, commands))
-    halted = tuple(command.symbol for command in commands)
+    halted = tuple(command.symbol for command in commands if isinstance(command, SetMarketState))
     return Restored(proof, state_hash, header.epoch, halted)
 
 
-def standstill(engine: Engine, first_seq: int, time_ns: int) -> list[SetMarketState]:
-    """Halt every market until an operator resumes it, as of `time_ns`; the commands that took effect.
+def standstill(engine: Engine, epoch: int, first_seq: int, time_ns: int) -> list[Command]:
+    """Begin the epoch, pause withdrawals and halt every market, as of `time_ns`; the commands that took effect.
 
-    Whatever else must not go on by itself in an exchange whose latest hours are lost belongs here too: withdrawals,
-    as soon as the engine has them.
+    Nothing goes on by itself in an exchange whose latest hours are lost, until an operator says so.
     """
     view = engine.query(Directory(), time_ns)
     if not isinstance(view, DirectoryView):
         raise AssertionError(f"the engine answered {view!r} when asked what is defined")
-    done: list[SetMarketState] = []
-    for status in view.markets:
-        command = SetMarketState(status.market.symbol, HALT)
+    commands: list[Command] = [BeginEpoch(epoch), PauseWithdrawals(True)]
+    commands += [SetMarketState(status.market.symbol, HALT) for status in view.markets]
+    done: list[Command] = []
+    for command in commands:
         events = engine.apply(command, first_seq + len(done), time_ns)
-        if not isinstance(events, Rejected):  # that market is halted already
+        if not isinstance(events, Rejected):  # it is so already
             engine.digest.update(events)
             done.append(command)
     return done

@@ -13,7 +13,12 @@ from book.commands import Command, CreditDeposit, DefineAccount, DefineAsset, De
 from book.definitions import Account, Asset, Key, Market
 from book.terms import EXPIRE_TAKER, READ, TRADE, WITHDRAW
 
-ASSETS: Final = (Asset("BTC", 8), Asset("ETH", 9), Asset("USDT", 6))
+# On the chains of tallystick.demo_chains, with the fee and the least amount of a withdrawal.
+ASSETS: Final = (
+    Asset("BTC", 8, "bitcoin", 10_000, 50_000),
+    Asset("ETH", 9, "ethereum", 1_000_000, 1_000_000),
+    Asset("USDT", 6, "ethereum", 1_000_000, 5_000_000),
+)
 MARKETS: Final = tuple(
     Market(
         symbol=f"{base}-{quote}",

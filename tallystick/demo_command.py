@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from actors.account_limits import AccountLimitsConfig
 from actors.admin import AdminConfig
 from actors.backup import BackupConfig
 from actors.gateway import GatewayConfig
@@ -19,6 +20,7 @@ from actors.session import SessionLimits
 from supervisor import Addresses, Config
 from tallystick import running, terminal
 from tallystick.demo import MARKET_MAKER, TRADERS, DemoKey, definitions
+from tallystick.demo_chains import demo_chains
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 7700
@@ -52,7 +54,9 @@ def demo(
             introduce = json_line if json else welcome
             typer.echo(introduce(addresses, folder))
 
-        code = running.run(config, str(folder), ready=ready, progress=terminal.progress, levels=levels)
+        code = running.run(
+            config, str(folder), ready=ready, progress=terminal.progress, levels=levels, open_chains=demo_chains
+        )
     raise typer.Exit(code)
 
 
@@ -73,6 +77,7 @@ def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:
                 requests_per_second=10_000_000,
                 burst=10_000_000,
             ),
+            account=AccountLimitsConfig(requests_per_second=10_000_000, burst=10_000_000),
         ),
         admin=AdminConfig(folder / SOCKET, test_money=True),
         # Only one demo at a time can have the usual ports.

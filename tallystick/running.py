@@ -17,15 +17,16 @@ import trio
 from attrs import evolve
 
 import supervisor
+from actors.chain_parts import Chains
 from actors.log_levels import LogLevels
 from actors.snapshot_process import RealSnapshotProcess
-from actors.world import RealClock, RealNetwork, Threads
+from actors.world import Blocking, RealClock, RealNetwork, Threads
 from persistence import crash_points
 from persistence.crash_points import CrashingDisk, CrashingStore, CrashPoints, kill_this_process, kill_with_parent
 from persistence.exits import Exit
 from persistence.object_store import ObjectStore, open_target
 from persistence.recovery import Progress
-from persistence.storage import RealDisk, lock
+from persistence.storage import Disk, RealDisk, lock
 from tallystick.operators import exit_code, for_operators
 
 # A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
@@ -40,6 +41,9 @@ RESERVED_DESCRIPTORS: Final = 256
 # What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all
 # of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
+
+# Opens the chains of an exchange: its data folder, threads for what blocks, chance, and where the folder is.
+OpenChains = Callable[[Disk, Blocking, Random, str], Chains]
 
 # What starts this program once more, as a process of its own. The single binary is a program by itself.
 PROGRAM: Final = (sys.executable,) if getattr(sys, "frozen", False) else (sys.executable, "-m", "tallystick")
@@ -116,6 +120,7 @@ def run(
     ready: Callable[[supervisor.Addresses], None],
     progress: Callable[[str], Progress],
     levels: LogLevels,
+    open_chains: OpenChains | None = None,
 ) -> Exit:
     """Run until told to stop, and say with which code to exit; one line on stderr where that is not 0.
 
@@ -135,12 +140,14 @@ def run(
         with lock(data_folder):
             points = _armed()
             disk = _disk(data_folder, points)
+            blocking = Threads(BLOCKING_THREADS)
+            random = Random(secrets.randbits(128))  # noqa: S311 - jitter and the demo market
             world = supervisor.World(
                 clock=RealClock(),
                 disk=disk,
                 network=RealNetwork(),
-                blocking=Threads(BLOCKING_THREADS),
-                random=Random(secrets.randbits(128)),  # noqa: S311 - jitter and the demo market
+                blocking=blocking,
+                random=random,
                 entropy=os.urandom,
                 die=die,
                 uid=os.getuid(),
@@ -148,6 +155,7 @@ def run(
                 snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
                 open_target=_open_target(points),
                 pace=_breathe,
+                chains=None if open_chains is None else open_chains(disk, blocking, random, disk.root),
                 levels=levels,
             )
             trio.run(supervisor.serve, config, world, serving)

@@ -5,17 +5,21 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.abc import HalfCloseableStream, Stream
 from trio.testing import memory_stream_pair
 
+from actors.account_limits import AccountLimits, AccountLimitsConfig
 from actors.audience import Audience
 from actors.directory import Directory
+from actors.gateway_counts import GatewayCounts
 from actors.mailbox import Mailbox
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
 from actors.session import Session, SessionLimits
 from actors.streams import StreamLimits, Streams
 from actors.traffic import Traffic
+from actors.wire import logon_payload
 from actors.world import Peer
 from book import queries
 from book.commands import Command, CreditDeposit, DefineAccount, DefineAsset, DefineKey, DefineMarket
@@ -45,7 +49,8 @@ MARKET = Market(
     self_trade=EXPIRE_TAKER,
 )
 
-# Of the seed of 32 zero bytes.
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(32))
+# Its public half.
 PUBLIC_KEY = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29"
 
 DEFINITIONS: tuple[Command, ...] = (
@@ -60,6 +65,12 @@ DEFINITIONS: tuple[Command, ...] = (
     *(CreditDeposit(f"{account}|BTC", account, "BTC", 1_000 * 10**8) for account in (1, 2)),
     *(CreditDeposit(f"{account}|USDT", account, "USDT", 10**8 * 10**6) for account in (1, 2)),
 )
+
+
+def logon_of(name: str, nonce: str, timestamp: int = EPOCH_MS) -> dict[str, object]:
+    """The parameters of a logon that all the keys here sign."""
+    signature = SIGNER.sign(logon_payload(name, nonce, timestamp)).hex()
+    return {"apiKey": name, "timestamp": timestamp, "signature": signature}
 
 
 class Exchange:
@@ -174,9 +185,11 @@ def session(
     stream: HalfCloseableStream,
     limits: SessionLimits | None = None,
     *,
+    accounts: AccountLimits | None = None,
     unsigned_logon: bool = True,
 ) -> Session:
     """A session on this stream, with a known nonce and on virtual time."""
+    counts = GatewayCounts()
     return Session(
         7,
         Peer("192.0.2.1", 4711),
@@ -190,6 +203,8 @@ def session(
         lost=exchange.lost.append,
         traffic=Traffic(),
         limits=limits or SessionLimits(),
+        accounts=accounts or AccountLimits(AccountLimitsConfig(), trio.current_time, counts),
+        counts=counts,
         unsigned_logon=unsigned_logon,
     )
 
@@ -202,6 +217,7 @@ async def connected(
     serve: bool = True,
     logged_on: str | None = None,
     greeted: bool = True,
+    accounts: AccountLimits | None = None,
     wrap: Callable[[HalfCloseableStream], HalfCloseableStream] = lambda stream: stream,
 ) -> AsyncIterator[tuple[Client, Session]]:
     """A client connected to a session; leaving the block closes the client and waits for the session to end.
@@ -212,6 +228,7 @@ async def connected(
         serve: Whether the exchange answers by itself.
         logged_on: As whom; needs `serve`.
         greeted: Whether `hello` has been read.
+        accounts: What accounts may do.
         wrap: Puts something between the session and its stream.
     """
     ours, theirs = memory_stream_pair()
@@ -220,7 +237,7 @@ async def connected(
         if serve:
             nursery.start_soon(exchange.serve)
         async with trio.open_nursery() as sessions:
-            running = session(exchange, wrap(theirs), limits)
+            running = session(exchange, wrap(theirs), limits, accounts=accounts)
             sessions.start_soon(running.run)
             if greeted:
                 await client.receive()

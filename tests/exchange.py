@@ -55,7 +55,7 @@ from book.terms import (
     WITHDRAW,
 )
 
-BTC: Final = Asset("BTC", 8)
+BTC: Final = Asset("BTC", 8, "bitcoin", 1_000, 5_000)
 USDT: Final = Asset("USDT", 6)
 # A lot at a tick costs one unit of USDT, so notionals are easily read.
 BTC_USDT: Final = Market(

@@ -15,6 +15,8 @@ from book.queries import (
     AccountDetails,
     AccountOrders,
     AccountTrades,
+    AccountWithdrawals,
+    AddressesSince,
     Balances,
     BookChange,
     Candles,
@@ -25,6 +27,8 @@ from book.queries import (
     Info,
     InfoView,
     OpenOrders,
+    Outbox,
+    PendingWithdrawals,
     Query,
     RecentTrades,
     Ticker,
@@ -169,6 +173,11 @@ class SideBySide:
             self.ask(Balances(account.account))
             self.ask(OpenOrders(account.account))
             self.ask(AccountDetails(account.account))
+            self.ask(PendingWithdrawals(account.account))
+            self.ask(AccountWithdrawals(account.account, 1_000))
+        for chain in {asset.chain for asset in directory.assets}:
+            self.ask(Outbox(chain))
+            self.ask(AddressesSince(chain))
         for status in directory.markets:
             self.ask(Depth(status.market.symbol, WHOLE_BOOK))
             self.ask(WholeBook(status.market.symbol))

@@ -39,7 +39,12 @@ async def test_an_account_that_an_operator_adds(tmp_path: Path) -> None:
         assert (await operator.said("account.add dave 100"))["id"] == 100
         assert (await operator.said("account.add erin"))["id"] == 101
         added = await operator.ask(
-            "key.add", name="carol-1", account="carol", permissions="read,trade", public_key=PUBLIC_KEY
+            "key.add",
+            name="carol-1",
+            account="carol",
+            permissions="read,trade",
+            public_key=PUBLIC_KEY,
+            networks="127.0.0.1,2001:db8::/32",
         )
         assert (added["result"]["name"], added["result"]["account"]) == ("carol-1", 5)
         await operator.said("credit 5 USDT 50000.5")
@@ -57,7 +62,15 @@ async def test_an_account_that_an_operator_adds(tmp_path: Path) -> None:
             "openOrders": 1,
             "cancelAllAt": None,
             "receivables": {},
-            "keys": [{"id": key, "name": "carol-1", "permissions": ["read", "trade"], "revoked": False}],
+            "keys": [
+                {
+                    "id": key,
+                    "name": "carol-1",
+                    "permissions": ["read", "trade"],
+                    "networks": ["127.0.0.1/32", "2001:db8::/32"],
+                    "revoked": False,
+                }
+            ],
         }
         rows = (await operator.said("account.list"))["accounts"]
         assert rows[0] == {"id": 0, "name": "house"}
@@ -111,6 +124,7 @@ async def test_accounts_and_keys_that_cannot_be_had(tmp_path: Path) -> None:
             (f"key.add k nobody read {PUBLIC_KEY}", "there is no account 'nobody'"),
             (f"key.add k alice fly {PUBLIC_KEY}", "permissions: 'fly' is none of read, trade, withdraw"),
             ("key.add k alice read zz", "key k is refused: BAD_NAME of public_key"),
+            (f"key.add k alice read {PUBLIC_KEY} networks=10.0.0.1/8", "networks: expected an address such as"),
             (f"key.add alice alice read {PUBLIC_KEY}", "NAME_TAKEN of name"),
             ("key.revoke nobody", "there is no key 'nobody'; 'account.show' shows an account's"),
         ):

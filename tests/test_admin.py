@@ -15,7 +15,9 @@ from actors.admin import Admin, AdminConfig
 from actors.admin_command import AdminCommand, BadCall
 from actors.admin_commands import AdminCommands
 from actors.audit import AuditEntry
+from actors.demo_commands import DemoCommands
 from actors.mailbox import Busy, Mailbox, NotDone, OutcomeUnknown
+from actors.money_commands import Money
 from actors.requests import Batch
 from actors.world import Credentials
 from persistence.exits import NoSpace
@@ -294,6 +296,10 @@ async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: N
         snapshot_state=nothing,
         backup=nothing,
         backup_state=nothing,
+        chain_states=nothing,
+        demo=DemoCommands({}, {}, nothing),
+        money=Money(),
+        clock=nothing,
         version="0",
         entropy=nothing,
         test_money=False,

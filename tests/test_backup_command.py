@@ -117,7 +117,7 @@ def test_restore(url: str, exchange: LoggedExchange, tmp_path: Path, whole: bool
     assert len(list((folder / "snapshots").iterdir())) == (0 if whole else 1)
     done = CliRunner().invoke(app, ["log", "replay", str(folder), "--json"])
     assert done.exit_code == 0, done.output
-    assert json.loads(done.output.splitlines()[-1])["seq"] == exchange.last_seq + len(MARKETS)
+    assert json.loads(done.output.splitlines()[-1])["seq"] == exchange.last_seq + 2 + len(MARKETS)
 
 
 def test_restore_says_what_it_did(url: str, tmp_path: Path) -> None:

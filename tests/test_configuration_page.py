@@ -61,7 +61,7 @@ def default(field: "attrs.Attribute[Any]") -> str:
         value = value.value
     if isinstance(value, str):
         return f'"{value}"'
-    return str(list(value) if isinstance(value, frozenset) else value).lower()
+    return str(list(value) if isinstance(value, frozenset | tuple) else value).lower()
 
 
 def rows(title: str) -> list[tuple[str, ...]]:
@@ -187,6 +187,8 @@ def test_ranges_in_words() -> None:
         ("[[accounts]]", "name", "c" * 65),
         ("[[keys]]", "permissions", []),
         ("[[keys]]", "public_key", "AB" * 32),
+        ("[[keys]]", "networks", ["10.0.0.1/8"]),
+        ("[[keys]]", "networks", ["10.0.0.0/8"] * 33),
     ):
         words = tomllib.loads(EXAMPLE)
         place(words, title)[key] = value

@@ -47,6 +47,7 @@ EVENTS: Final = """
     OrderAccepted Trade OrderReduced OrderClosed OrderAmended OrderTriggered CancelAllAfterSet SessionArmed SessionLost
     EngineVersionSet AssetDefined MarketDefined AccountDefined KeyDefined MarketStateChanged FeeTierSet AccountTierSet
     KeyRevoked AccountFrozen AssetFrozen Adjusted Credited
+    AddressAllocated WithdrawalHeld WithdrawalSettled WithdrawalReleased WithdrawalsPaused EpochBegun
     FILLED CANCELED EXPIRED EXPIRED_IN_MATCH TRADING POST_ONLY CANCEL_ONLY HALT HALT_for_a_time
     triggered_STOP_LOSS triggered_STOP_LOSS_LIMIT triggered_TAKE_PROFIT triggered_TAKE_PROFIT_LIMIT cascade
     entered_when_resumed
@@ -79,15 +80,34 @@ REFUSALS: Final = """
     ORDER_REJECTED INSUFFICIENT_BALANCE:
     ORDER_REJECTED INSUFFICIENT_BALANCE: base quote
     ORDER_REJECTED FOK_UNFILLABLE: quantity
+    INVALID_PARAMETER UNKNOWN_ASSET: asset
+    INVALID_PARAMETER NO_CHAIN: asset
+    INVALID_PARAMETER HAS_ADDRESS: asset
+    INVALID_PARAMETER : withdraw_order_id
+    BAD_ADDRESS : address
+    WITHDRAWAL_REJECTED UNKNOWN_ASSET: asset
+    WITHDRAWAL_REJECTED NO_CHAIN: asset
+    WITHDRAWAL_REJECTED DUPLICATE_WITHDRAWAL: withdraw_order_id
+    WITHDRAWAL_REJECTED WITHDRAWAL_DIFFERS: withdraw_order_id
+    WITHDRAWAL_REJECTED WITHDRAWALS_PAUSED:
+    WITHDRAWAL_REJECTED ACCOUNT_FROZEN: account
+    WITHDRAWAL_REJECTED ASSET_FROZEN: asset
+    WITHDRAWAL_REJECTED OVERFLOW: amount
+    WITHDRAWAL_REJECTED MIN_WITHDRAWAL: amount
+    WITHDRAWAL_REJECTED TOO_MANY_WITHDRAWALS: account
+    WITHDRAWAL_REJECTED INSUFFICIENT_BALANCE: amount
     CANCEL_REJECTED UNKNOWN_ORDER:
     CANCEL_REJECTED ALREADY_EXECUTED: new_quantity
     CANCEL_REJECTED UNKNOWN_SESSION: session
     DEFINITION_REJECTED ALREADY_DEFINED:
-    DEFINITION_REJECTED DEFINITION_DIFFERS: name scale account permissions public_key base quote tick tick_scale lot
+    DEFINITION_REJECTED DEFINITION_DIFFERS: name scale account permissions public_key networks base quote
+    DEFINITION_REJECTED DEFINITION_DIFFERS: tick tick_scale lot
     DEFINITION_REJECTED DEFINITION_DIFFERS: min_quantity max_quantity min_notional max_open_orders
     DEFINITION_REJECTED DEFINITION_DIFFERS: maker_fee taker_fee collar self_trade reference_price band halt_ms
-    DEFINITION_REJECTED BAD_NAME: name symbol public_key deposit_id adjustment_id reason operator second_operator
+    DEFINITION_REJECTED BAD_NAME: name symbol public_key networks
+    DEFINITION_REJECTED BAD_NAME: deposit_id adjustment_id reason operator second_operator
     DEFINITION_REJECTED NAME_TAKEN: name
+    DEFINITION_REJECTED TOO_MANY: networks
     DEFINITION_REJECTED UNKNOWN_ACCOUNT: account
     DEFINITION_REJECTED UNKNOWN_ASSET: asset base quote
     DEFINITION_REJECTED UNKNOWN_SYMBOL: symbol
@@ -105,6 +125,20 @@ REFUSALS: Final = """
     DEFINITION_REJECTED DUPLICATE_DEPOSIT: deposit_id
     DEFINITION_REJECTED DEPOSIT_DIFFERS: deposit_id
     DEFINITION_REJECTED OVERFLOW: amount
+    DEFINITION_REJECTED DEFINITION_DIFFERS: chain withdrawal_fee min_withdrawal
+    DEFINITION_REJECTED BAD_NAME: chain txid withdrawal_id withdraw_order_id address
+    DEFINITION_REJECTED OUT_OF_RANGE: withdrawal_fee min_withdrawal withdrawal_id epoch fee
+    DEFINITION_REJECTED UNCHANGED: paused
+    DEFINITION_REJECTED NO_CHAIN: asset
+    DEFINITION_REJECTED INSUFFICIENT_BALANCE: amount
+    DEFINITION_REJECTED UNKNOWN_WITHDRAWAL: withdrawal_id
+    DEFINITION_REJECTED ALREADY_SETTLED: withdrawal_id
+    DEFINITION_REJECTED ALREADY_RELEASED: withdrawal_id
+    DEFINITION_REJECTED WITHDRAWAL_SETTLED: withdrawal_id
+    DEFINITION_REJECTED WITHDRAWAL_RELEASED: withdrawal_id
+    DEFINITION_REJECTED SETTLEMENT_DIFFERS: withdrawal_id
+    DEFINITION_REJECTED DUPLICATE_WITHDRAWAL: withdrawal_id
+    DEFINITION_REJECTED WITHDRAWAL_DIFFERS: withdrawal_id withdraw_order_id
 """
 
 

@@ -12,9 +12,11 @@ import trio
 from attrs import evolve
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from actors.account_limits import AccountLimits
 from actors.gateway import FAREWELL_SECONDS, Gateway, GatewayConfig, Sessions
 from actors.requests import Batch
 from actors.session import LINGER_SECONDS, SessionLimits
+from actors.tls import Tls
 from actors.world import CannotListen, Network, Peer, RealNetwork
 from book import codes
 from book.commands import LoseSession
@@ -30,8 +32,16 @@ CONFIG = GatewayConfig(port=0, unsigned_logon=True)
 class House:
     """An exchange, a network and a gateway between them."""
 
-    def __init__(self, config: GatewayConfig = CONFIG, network: Network | None = None) -> None:
-        self.exchange = Exchange()
+    def __init__(
+        self,
+        config: GatewayConfig = CONFIG,
+        network: Network | None = None,
+        *,
+        tls: Tls | None = None,
+        exchange: Exchange | None = None,
+    ) -> None:
+        self.exchange = exchange or Exchange()
+        self.tls = tls
         self.memory = MemoryNetwork()
         self.sessions = Sessions()
         self.addresses: list[Peer] = []
@@ -44,6 +54,8 @@ class House:
             directory=self.exchange.directory,
             sessions=self.sessions,
             streams=self.exchange.streams,
+            accounts=AccountLimits(config.account, trio.current_time, self.sessions.counts),
+            tls=tls,
             serving=self.addresses.append,
         )
 

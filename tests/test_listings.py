@@ -1,6 +1,7 @@
 """Definitions in people's words, as the configuration and the operators write them."""
 
 import pytest
+from attrs import evolve
 
 from actors.listings import (
     AccountWords,
@@ -114,6 +115,21 @@ def test_a_key_in_words() -> None:
         KeyWords, {"id": "3", "name": "k", "account": "carol", "permissions": "read,trade", "public_key": "ab" * 32}
     )
     assert key_of(words, {"carol": 9}) == Key(3, "k", 9, READ | TRADE, "ab" * 32)
+    bound = spoken(
+        KeyWords,
+        {
+            "id": "3",
+            "name": "k",
+            "account": "carol",
+            "permissions": "read",
+            "public_key": "ab" * 32,
+            "networks": "192.0.2.7,10.0.0.0/8,2001:db8::1",
+        },
+    )
+    assert key_of(bound, {"carol": 9}).networks == "192.0.2.7/32,10.0.0.0/8,2001:0db8:0000:0000:0000:0000:0000:0001/128"
+    for wrong in ("10.0.0.1/8", "here", "", "::ffff:10.0.0.0/104", "fe80::1%eth0"):
+        with pytest.raises(WordsError, match="networks: expected an address such as"):
+            key_of(evolve(bound, networks=(wrong,)), {"carol": 9})
     with pytest.raises(WordsError, match="account: there is no account 'carol'"):
         key_of(words, {})
     with pytest.raises(WordsError, match="permissions: 'fly' is none of read, trade, withdraw"):

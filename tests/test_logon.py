@@ -3,7 +3,8 @@
 import base64
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import structs
 
 from actors.logon import check_key, check_params
 from actors.parameters import LogonParams
@@ -14,6 +15,7 @@ from tests.clients import NONCE
 
 SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 KEY = Key(11, "alice", 1, 3, SIGNER.public_key().public_bytes_raw().hex())
+HOST = "192.0.2.1"
 NOW = 1_800_000_000_000
 
 
@@ -25,7 +27,7 @@ def signed(name: str = "alice", nonce: str = NONCE, timestamp: int = NOW, over: 
 def refusal_of(params: LogonParams, key: Key | None = KEY) -> int:
     """The code that `check_key` refuses with."""
     with pytest.raises(RefusedError) as caught:
-        check_key(params, NONCE, key)
+        check_key(params, NONCE, key, HOST)
     return caught.value.code
 
 
@@ -37,9 +39,9 @@ def test_a_signature_is_over_key_nonce_and_time() -> None:
 def test_a_good_signature_is_good_in_hex_and_base64() -> None:
     """64 bytes, however written."""
     params = signed()
-    assert check_key(params, NONCE, KEY) is KEY
+    assert check_key(params, NONCE, KEY, HOST) is KEY
     in_base64 = base64.b64encode(bytes.fromhex(params.signature)).decode()
-    assert check_key(LogonParams("alice", NOW, 5_000, in_base64), NONCE, KEY) is KEY
+    assert check_key(LogonParams("alice", NOW, 5_000, in_base64), NONCE, KEY, HOST) is KEY
 
 
 def test_a_signature_over_anything_else_is_none() -> None:
@@ -66,7 +68,7 @@ def test_a_key_that_does_not_exist_is_rejected_whatever_is_signed() -> None:
 def test_without_a_signature_a_name_is_enough_only_where_that_is_allowed() -> None:
     """Everywhere else it is missing."""
     check_params(LogonParams("alice"), NOW, unsigned=True)
-    assert check_key(LogonParams("alice"), NONCE, KEY) is KEY
+    assert check_key(LogonParams("alice"), NONCE, KEY, HOST) is KEY
     with pytest.raises(RefusedError, match="signature is missing") as caught:
         check_params(LogonParams("alice", NOW), NOW, unsigned=False)
     assert caught.value.code == MANDATORY_PARAM
@@ -77,6 +79,58 @@ def test_a_signature_needs_its_timestamp() -> None:
     with pytest.raises(RefusedError, match="timestamp is missing") as caught:
         check_params(LogonParams("alice", signature="00"), NOW, unsigned=False)
     assert caught.value.code == MANDATORY_PARAM
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        *(("192.0.2.7", True), ("::ffff:192.0.2.7", True), ("192.0.2.8", False), ("somewhere", False)),
+        *(("2001:db8::1", True), ("2001:db8::1%eth0", True), ("2001:db9::1", False), ("", False)),
+    ],
+)
+def test_a_key_with_networks_is_good_from_within_them_only(host: str, allowed: bool) -> None:
+    """Whatever the address looks like; with a signature and without one."""
+    bound = structs.replace(KEY, networks="192.0.2.7/32,2001:0db8:0000:0000:0000:0000:0000:0000/32")
+    for params in (signed(), LogonParams("alice")):
+        if allowed:
+            assert check_key(params, NONCE, bound, host) is bound
+            continue
+        with pytest.raises(RefusedError) as caught:
+            check_key(params, NONCE, bound, host)
+        assert (caught.value.code, caught.value.reason) == (REJECTED_KEY, "ADDRESS_NOT_ALLOWED")
+
+
+def test_only_a_keys_owner_learns_that_it_is_bound_to_networks() -> None:
+    """A wrong signature from elsewhere is a wrong signature."""
+    bound = structs.replace(KEY, networks="192.0.2.7/32")
+    with pytest.raises(RefusedError) as caught:
+        check_key(signed(nonce="cd" * 16), NONCE, bound, "198.51.100.1")
+    assert caught.value.code == INVALID_SIGNATURE
+
+
+@pytest.mark.parametrize("signature", [SIGNER.sign(b"something else").hex(), "zz" * 64])
+def test_a_key_that_does_not_exist_costs_the_same_work(signature: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many signatures are verified, over as many bytes, as for a wrong signature of a key that there is."""
+    work: list[tuple[int, int]] = []
+
+    class Counting:
+        def __init__(self, key: Ed25519PublicKey) -> None:
+            self._key = key
+
+        @classmethod
+        def from_public_bytes(cls, data: bytes) -> "Counting":
+            return cls(Ed25519PublicKey.from_public_bytes(data))
+
+        def verify(self, signature: bytes, data: bytes) -> None:
+            work.append((len(signature), len(data)))
+            self._key.verify(signature, data)
+
+    monkeypatch.setattr("actors.logon.Ed25519PublicKey", Counting)
+    params = LogonParams("alice", NOW, 5_000, signature)
+    assert refusal_of(params) == INVALID_SIGNATURE
+    there, work[:] = list(work), []
+    assert refusal_of(params, None) == REJECTED_KEY
+    assert work == there
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 import supervisor
 from actors.admin_commands import AdminCommands
+from actors.demo_commands import DemoCommands
+from actors.money_commands import Money
 from actors.world import Peer
 from persistence.exits import Exit
 from supervisor import Addresses
@@ -57,6 +59,10 @@ def test_the_page_has_every_admin_command_and_no_other() -> None:
         snapshot_state=nothing,
         backup=nothing,
         backup_state=nothing,
+        chain_states=nothing,
+        demo=DemoCommands({}, {}, nothing),
+        money=Money(),
+        clock=nothing,
         entropy=nothing,
         version=supervisor.VERSION,
         test_money=False,

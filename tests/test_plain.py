@@ -8,8 +8,11 @@ import pytest
 
 from book.commands import (
     AdjustBalance,
+    AdoptWithdrawal,
+    AllocateAddress,
     AmendOrder,
     ArmSession,
+    BeginEpoch,
     CancelAll,
     CancelAllAfter,
     CancelOrder,
@@ -25,13 +28,17 @@ from book.commands import (
     FreezeAsset,
     LoseAllSessions,
     LoseSession,
+    PauseWithdrawals,
     PlaceOrder,
+    ReleaseWithdrawal,
     ReplaceOrder,
+    RequestWithdrawal,
     RevokeKey,
     SetAccountTier,
     SetEngineVersion,
     SetFeeTier,
     SetMarketState,
+    SettleWithdrawal,
     Tick,
 )
 from book.definitions import Account, Asset, Key
@@ -40,9 +47,13 @@ from book.queries import (
     AccountDetails,
     AccountOrders,
     AccountTrades,
+    AccountWithdrawals,
+    AddressesSince,
+    AddressOf,
     Balances,
     Candles,
     Commission,
+    DepositReceipt,
     Depth,
     Directory,
     Info,
@@ -50,10 +61,14 @@ from book.queries import (
     Logon,
     OpenOrders,
     OrderStatus,
+    Outbox,
+    PendingWithdrawals,
     Query,
     RecentTrades,
     Ticker,
     WholeBook,
+    WithdrawalReceipt,
+    WithdrawalStatus,
 )
 from book.terms import HALT
 from tests.exchange import ALICE, BTC_USDT, PUBLIC_KEY, SYMBOL, USDT, Exchange, buy
@@ -96,6 +111,13 @@ COMMANDS: list[Command] = [
     FreezeAsset("BTC", True),
     ClearMarket(SYMBOL),
     AdjustBalance("new", ALICE, "BTC", 1, "goodwill", "ann", "bob"),
+    AllocateAddress(ALICE, 0, 0, "BTC"),
+    RequestWithdrawal(ALICE, 0, 0, "w1", "BTC", "there", 5_000),
+    SettleWithdrawal("1-16", "tx"),
+    ReleaseWithdrawal("1-16", "off"),
+    AdoptWithdrawal("1-99", ALICE, "w9", "BTC", "there", 1, 0),
+    PauseWithdrawals(True),
+    BeginEpoch(3),
 ]
 DEFINITIONS = [command for command in COMMANDS if isinstance(command, get_args(Definition))]
 QUERIES: list[Query] = [
@@ -114,6 +136,14 @@ QUERIES: list[Query] = [
     RecentTrades(SYMBOL),
     Ticker(SYMBOL),
     Candles(SYMBOL, MINUTE_NS),
+    AddressOf(ALICE, "BTC"),
+    AddressesSince("bitcoin"),
+    DepositReceipt("new"),
+    Outbox("bitcoin"),
+    AccountWithdrawals(ALICE),
+    PendingWithdrawals(ALICE),
+    WithdrawalStatus(ALICE, "w0"),
+    WithdrawalReceipt("1-16"),
     WholeBook(SYMBOL),
 ]
 
@@ -124,6 +154,8 @@ def exchange_for_all() -> Exchange:
     exchange.place(buy(ALICE, 10, 100))
     exchange.done(DefineKey(Key(2, "another", ALICE, 7, PUBLIC_KEY)))
     exchange.done(ArmSession(ALICE, 0, 5))
+    exchange.done(RequestWithdrawal(ALICE, 0, 0, "w0", "BTC", "there", 5_000))
+    exchange.done(BeginEpoch(2))
     return exchange
 
 

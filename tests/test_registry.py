@@ -186,6 +186,40 @@ def test_public_keys_are_64_lower_case_hex_digits(public_key: str) -> None:
     refusal(DefineKey(Key(9, "new", 1, 7, public_key)), reason="BAD_NAME", field="public_key")
 
 
+IPV6 = "2001:0db8:0000:0000:0000:0000:0000:0000/32"
+
+
+@pytest.mark.parametrize(
+    "networks", ["", "0.0.0.0/0", "192.0.2.7/32", IPV6, f"10.0.0.0/8,{IPV6}", ",".join(["10.128.0.0/9"] * 32)]
+)
+def test_a_key_may_be_bound_to_networks(networks: str) -> None:
+    """Of either kind, up to 32 of them; the key that logs on has them."""
+    exchange, key = Exchange(), Key(9, "new", 1, 7, PUBLIC_KEY, networks)
+    exchange.done(DefineKey(key))
+    assert exchange.engine.query(Logon("new")) == key
+    exchange.restart()
+    assert exchange.engine.query(Logon("new")) == key
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        *(",", "10.0.0.0/8,", " 10.0.0.0/8", "10.0.0.0/8\n", "10.0.0.0", "10.0.0/8", "10.0.0.0/33", "10.0.0.0/-1"),
+        *("10.0.0.1/8", "010.0.0.0/8", "256.0.0.0/8", "10.0.0.0/08", "1\u0661.0.0.0/8", "10.0.0.0.0/8", "\ud800"),
+        *("2001:db8::/32", IPV6.upper(), IPV6.replace("/32", "/28"), IPV6.replace("/32", "/129"), "2001:0db8/32"),
+    ],
+)
+def test_networks_are_written_in_one_way(networks: str) -> None:
+    """No bit behind the prefix, no shorter or longer form: two records that differ mean something different."""
+    refusal(DefineKey(Key(9, "new", 1, 7, PUBLIC_KEY, networks)), reason="BAD_NAME", field="networks")
+
+
+def test_a_key_has_32_networks_at_most() -> None:
+    """How many were asked for is said."""
+    many = ",".join(["10.0.0.0/8"] * 40)
+    refusal(DefineKey(Key(9, "new", 1, 7, PUBLIC_KEY, many)), reason="TOO_MANY", field="networks", value=40, limit=32)
+
+
 @pytest.mark.parametrize("name", ["", "nobody", "\ud800", "a" * 100_000])
 def test_an_unknown_key_cannot_log_on(name: str) -> None:
     """The answer is the rejected key, whatever was asked for."""

@@ -34,7 +34,7 @@ def example() -> SimulatedDisk:
     order = PlaceOrder(7, 3, 12, "BTCUSDT", 1, 1, 1, 250, 6_500_000, client_order_id="\0 as it came")
     records = [
         codec.encode_command(NOW + 1, Tick()),
-        codec.encode_command(NOW + 1, DefineAsset(Asset("BTC", 8))),
+        codec.encode_command(NOW + 1, DefineAsset(Asset("BTC", 8, "bitcoin", 1_000, 5_000))),
         codec.encode_refused(NOW + 2, order, -1121, "UNKNOWN_SYMBOL"),
     ]
     log.append(records, count=3, time_ns=NOW + 3)
@@ -98,7 +98,7 @@ def test_a_reader_written_from_the_page_reads_the_example(example: SimulatedDisk
     order = [1, 7, 3, 12, "BTCUSDT", 1, 1, 1, 250, 6_500_000, 0, False, "\0 as it came", 0, 0, 5000, 0, 0, 0]
     assert list(read_segment(example.read(SEGMENT_1))) == [
         (1, [2, NOW + 1, [16]]),
-        (2, [3, NOW + 1, [32, ["BTC", 8]]]),
+        (2, [3, NOW + 1, [32, ["BTC", 8, "bitcoin", 1000, 5000]]]),
         (3, [5, NOW + 2, order, -1121, "UNKNOWN_SYMBOL"]),
         (None, [4, NOW + 1, bytes(range(16, 32)).hex(), {"BTC": 0}]),
         (None, [7, NOW + 20_000_000]),

@@ -9,7 +9,7 @@ from attrs import evolve
 from book.commands import SetMarketState
 from book.engine import Engine
 from book.events import Rejected
-from book.queries import Directory, DirectoryView
+from book.queries import Directory, DirectoryView, Info, InfoView
 from book.terms import HALT, POST_ONLY, TRADING
 from persistence import offline, restore
 from persistence.backup import Courier
@@ -44,6 +44,10 @@ def replayed(disk: SimulatedDisk) -> Engine:
     return engine
 
 
+# The records of a new epoch: that it begins, that withdrawals are paused, and the halts.
+STANDSTILL = 2 + len(MARKETS)
+
+
 def states(engine: Engine) -> dict[str, int]:
     """Of every market."""
     view = engine.query(Directory())
@@ -60,12 +64,15 @@ def test_a_restored_exchange_has_the_same_state_and_stands_still() -> None:
     assert done.halted == tuple(market.symbol for market in MARKETS)
     engine = replayed(disk)
     assert states(engine) == {market.symbol: HALT for market in MARKETS}
-    assert engine.last_seq == exchange.last_seq + len(MARKETS)
+    assert engine.last_seq == exchange.last_seq + STANDSTILL
     assert engine.last_time_ns == exchange.time_ns
     assert engine.totals() == exchange.engine.totals()
     refused = engine.apply(buy(1, 1, 100), engine.last_seq + 1, LATER)
     assert isinstance(refused, Rejected)
     assert refused.reason == "MARKET_CLOSED"
+    info = engine.query(Info())
+    assert isinstance(info, InfoView)
+    assert (info.epoch, info.withdrawals_paused) == (done.epoch, True)
 
 
 def test_a_restored_log_goes_on_in_a_new_epoch() -> None:
@@ -76,7 +83,7 @@ def test_a_restored_log_goes_on_in_a_new_epoch() -> None:
     assert (done.epoch, exchange.log.epoch) == (2, 1)
     verdict = offline.verify(disk)
     assert verdict.damage is None
-    assert verdict.last_seq == exchange.last_seq + len(MARKETS)
+    assert verdict.last_seq == exchange.last_seq + STANDSTILL
     log = open_log(disk, seed=7)
     assert (log.epoch, log.exchange_id, log.next_seq) == (2, exchange.log.exchange_id, verdict.last_seq + 1)
     assert disk.read(IDENTITY).decode("ascii").strip() == exchange.exchange_id
@@ -113,7 +120,7 @@ def test_markets_that_are_halted_need_no_command() -> None:
     exchange.seal()
     exchange.back_up(store)
     assert restored(store, disk).halted == ()
-    assert replayed(disk).last_seq == exchange.last_seq
+    assert replayed(disk).last_seq == exchange.last_seq + STANDSTILL - len(MARKETS)
     exchange.do(SetMarketState(MARKETS[1].symbol, POST_ONLY))
     exchange.seal()
     exchange.back_up(store)
@@ -197,7 +204,7 @@ def test_a_restore_may_begin_with_a_snapshot() -> None:
         for frame in reader.frames(segment, disk.read(segment.path)):
             fold.feed(frame)
     assert states(engine) == {market.symbol: HALT for market in MARKETS}
-    assert fold.last_seq == exchange.last_seq + len(MARKETS)
+    assert fold.last_seq == exchange.last_seq + STANDSTILL
 
 
 def test_the_whole_log_proves_every_snapshot() -> None:

@@ -14,8 +14,11 @@ from attrs import frozen
 
 from book.commands import (
     AdjustBalance,
+    AdoptWithdrawal,
+    AllocateAddress,
     AmendOrder,
     ArmSession,
+    BeginEpoch,
     CancelAll,
     CancelAllAfter,
     CancelOrder,
@@ -31,18 +34,23 @@ from book.commands import (
     FreezeAsset,
     LoseAllSessions,
     LoseSession,
+    PauseWithdrawals,
     PlaceOrder,
+    ReleaseWithdrawal,
     ReplaceOrder,
+    RequestWithdrawal,
     RevokeKey,
     SetAccountTier,
     SetEngineVersion,
     SetFeeTier,
     SetMarketState,
+    SettleWithdrawal,
     Tick,
     TradingCommand,
 )
 from book.definitions import Account, Asset, Key, Market
 from book.events import (
+    EpochBegun,
     Event,
     MarketStateChanged,
     OrderAccepted,
@@ -52,14 +60,21 @@ from book.events import (
     OrderTriggered,
     OrderView,
     Trade,
+    Withdrawal,
+    WithdrawalHeld,
+    WithdrawalsPaused,
 )
 from book.queries import (
     AccountDetails,
     AccountOrders,
     AccountTrades,
+    AccountWithdrawals,
+    AddressesSince,
+    AddressOf,
     Balances,
     Candles,
     Commission,
+    DepositReceipt,
     Depth,
     Directory,
     Info,
@@ -67,9 +82,13 @@ from book.queries import (
     Logon,
     OpenOrders,
     OrderStatus,
+    Outbox,
+    PendingWithdrawals,
     Query,
     RecentTrades,
     Ticker,
+    WithdrawalReceipt,
+    WithdrawalStatus,
 )
 from book.terms import (
     BUY,
@@ -104,7 +123,15 @@ SEVERAL_YEARS_MS: Final = 10**11
 
 ACCOUNTS: Final = range(1, 6)
 SESSIONS: Final = [0, 1, 2, 7]
-ASSETS: Final = [Asset("BTC", 8), Asset("USDT", 6), Asset("ONE", 0), Asset("GWEI", 9), Asset("ALL", 9)]
+# Two share a chain, two have one each, and one has none.
+ASSETS: Final = [
+    Asset("BTC", 8, "bitcoin", 10_000, 30_000),
+    Asset("USDT", 6),
+    Asset("ONE", 0, "ethereum", 1, 2),
+    Asset("GWEI", 9, "ethereum"),
+    Asset("ALL", 9, "all", 5),
+]
+CHAINS: Final = ["bitcoin", "ethereum", "all"]
 FUNDS: Final = {"BTC": 10**12, "USDT": 10**6, "ONE": 5_000, "GWEI": 10**18, "ALL": 10**18}
 
 
@@ -183,6 +210,10 @@ class Wild:
         self._closed: set[str] = set()  # the markets that do not trade
         self._deposits: list[CreditDeposit] = []  # asked for, done or not
         self._adjustments: list[AdjustBalance] = []
+        self._withdrawals: list[Withdrawal] = []  # as they were held for, ended or not
+        self._paused = False
+        self._epoch = 1
+        self._withdrawing = random.random() < 0.1  # until nobody may any more
         self._last_order_id = 0
         self._defined = 0
         self._now_ns = 0
@@ -199,6 +230,12 @@ class Wild:
                 self._last_prices[event.symbol] = event.price
             elif isinstance(event, MarketStateChanged):
                 (self._closed.discard if event.state == TRADING else self._closed.add)(event.symbol)
+            elif isinstance(event, WithdrawalHeld):
+                self._withdrawals.append(event.withdrawal)
+            elif isinstance(event, WithdrawalsPaused):
+                self._paused = event.paused
+            elif isinstance(event, EpochBegun):
+                self._epoch = event.epoch
 
     def command(self, now_ns: int) -> Command:
         """The next command: sensible, or with a field or two gone wild."""
@@ -216,7 +253,7 @@ class Wild:
         """What makes a sensible command, and how often it does."""
         return [
             (self._order, 800),
-            (self._amend, 110),
+            (self._amend, 150),
             (self._replace, 50),
             (self._cancel, 100),
             (self._cancel_all, 10),
@@ -225,9 +262,15 @@ class Wild:
             (LoseAllSessions, 6),
             (self._deposit, 50),
             (self._adjust, 40),
-            (self._definition, 80),
+            (self._definition, 130),
             (self._market_state, 150 if self._closed else 15),
             (self._setting, 60),
+            (self._address, 20),
+            (self._withdrawal, 900 if self._withdrawing else 60),
+            (self._withdrawal_end, 50),
+            (self._adoption, 25),
+            (self._pause, 40 if self._paused else 3),
+            (self._begin_epoch, 3),
             (Tick, 10),
         ]
 
@@ -271,6 +314,14 @@ class Wild:
             RecentTrades(symbol, limit),
             Ticker(symbol),
             Candles(symbol, self._interval(), self._moment(), self._moment(), limit),
+            AddressOf(account, random.choice((*[asset.name for asset in ASSETS], *TEXTS))),
+            AddressesSince(random.choice((*CHAINS, *TEXTS)), random.choice((0, 1, self._number())), limit),
+            DepositReceipt(random.choice((f"d|{random.randrange(60)}", *TEXTS))),
+            Outbox(random.choice((*CHAINS, *TEXTS)), random.choice((0, 0, self._order_id(), self._number())), limit),
+            AccountWithdrawals(account, limit),
+            PendingWithdrawals(account),
+            WithdrawalStatus(account, random.choice((self._withdrawal_name(), *TEXTS))),
+            WithdrawalReceipt(random.choice((self._withdrawal_id(), self._withdrawal_id(), *TEXTS))),
         ]
         return random.choice(questions)
 
@@ -460,6 +511,72 @@ class Wild:
         self._deposits.append(deposit)
         return deposit
 
+    # --- Sensible addresses and withdrawals ---------------------------------------------------------------------------
+
+    def _address(self) -> AllocateAddress:
+        random = self._random
+        return AllocateAddress(random.choice((0, *ACCOUNTS)), 0, 0, random.choice(ASSETS).name)
+
+    def _withdrawal(self) -> RequestWithdrawal:
+        """Of a little, of about all there is, or at the end of 62 bits; now and then the same again, or nearly."""
+        random = self._random
+        asset = random.choice(ASSETS)
+        account = self._accounts[0] if self._withdrawing else random.choice((*self._accounts, 0))
+        least = max(1, asset.min_withdrawal)
+        amount = random.choice((least, least, least + 1, least - 1, FUNDS[asset.name] // 100, FUNDS[asset.name]))
+        if random.random() < 0.05:
+            amount = MAX_INT - asset.withdrawal_fee + random.choice((-1, 0, 1))
+        name, address = self._withdrawal_name(), random.choice(("addr1", "addr2"))
+        if self._withdrawals and random.random() < 0.1:
+            first = random.choice(self._withdrawals)
+            again = RequestWithdrawal(
+                first.account, 0, 0, first.withdraw_order_id, first.asset, first.address, first.amount
+            )
+            return random.choice((again, msgspec.structs.replace(again, address="another")))
+        return RequestWithdrawal(account, 0, random.choice(SESSIONS), name, asset.name, address, amount)
+
+    def _withdrawal_end(self) -> SettleWithdrawal | ReleaseWithdrawal:
+        """Of any, ended or not."""
+        random = self._random
+        which = self._withdrawal_id()
+        if random.random() < 0.6:
+            return SettleWithdrawal(which, random.choice(("tx1", "tx1", "tx1", "tx2")))
+        return ReleaseWithdrawal(which, random.choice(("changed his mind", "no such address")))
+
+    def _adoption(self) -> AdoptWithdrawal:
+        random = self._random
+        if self._withdrawals and random.random() < 0.2:
+            known = random.choice(self._withdrawals)
+            again = AdoptWithdrawal(
+                *(known.withdrawal_id, known.account, known.withdraw_order_id, known.asset),
+                *(known.address, known.amount, known.fee),
+            )
+            return random.choice((again, msgspec.structs.replace(again, withdrawal_id="1-1")))
+        asset = random.choice(ASSETS)
+        fee = random.choice((0, asset.withdrawal_fee, MAX_INT))
+        amount = self._near_a_bound(asset.min_withdrawal + 3, MAX_INT)
+        which = f"{random.randint(1, self._epoch)}-{random.randrange(1, 10**6)}"
+        account, name = random.choice(self._accounts), self._withdrawal_name()
+        return AdoptWithdrawal(which, account, name, asset.name, "addr1", amount, fee)
+
+    def _pause(self) -> PauseWithdrawals:
+        return PauseWithdrawals(not self._paused if self._random.random() < 0.9 else self._paused)
+
+    def _begin_epoch(self) -> BeginEpoch:
+        return BeginEpoch(self._epoch + self._random.randrange(4))
+
+    def _withdrawal_name(self) -> str:
+        return f"w{self._random.randrange(10_000 if self._withdrawing else 150)}"
+
+    def _withdrawal_id(self) -> str:
+        """Of some withdrawal, of a late one most often."""
+        random = self._random
+        if not self._withdrawals or random.random() < 0.02:
+            return random.choice(("1-1", "2-7", "0-1", "1-0", "1--1", "99999999999-1"))
+        return random.choice(self._withdrawals[-30:]).withdrawal_id
+
+    # --- Definitions --------------------------------------------------------------------------------------------------
+
     def _definition(self) -> Command:
         """Something defined again, or a new thing made of an old one."""
         random = self._random
@@ -472,10 +589,10 @@ class Wild:
         new_market = msgspec.structs.replace(random.choice(PITS).market, symbol=f"NEW-{number}")
         return random.choice(
             (
-                DefineAsset(Asset(f"NEW{number}", random.randrange(10))),
+                DefineAsset(Asset(f"NEW{number}", random.randrange(10), random.choice(("", *CHAINS)))),
                 DefineMarket(new_market),
                 DefineAccount(Account(number, f"account-{number}")),
-                DefineKey(_key(number, random.choice(self._accounts), random.randint(1, 7))),
+                DefineKey(_key(number, random.choice(self._accounts), random.randint(1, 7), random.choice(_NETWORKS))),
             )
         )
 
@@ -533,12 +650,22 @@ class Wild:
         return self._random.choice(NUMBERS)
 
 
+_SELDOM: Final = AmendOrder | CancelAllAfter | AdjustBalance | RequestWithdrawal | AdoptWithdrawal | BeginEpoch
+
+
 def _wildness(command: Command) -> float:
     """How often a field of it goes wild, and then perhaps another."""
     if isinstance(command, Definition):
         return 0.5
-    return 0.3 if isinstance(command, AmendOrder | CancelAllAfter | AdjustBalance) else 0.1
+    return 0.3 if isinstance(command, _SELDOM) else 0.1
 
 
-def _key(number: int, account: int, permissions: int) -> Key:
-    return Key(number, f"key-{number}", account, permissions, "0f" * 32)
+_IPV6: Final = "2001:0db8:0000:0000:0000:0000:0000:0000/32"
+_NETWORKS: Final = (
+    *("", "192.0.2.7/32", f"0.0.0.0/0,{_IPV6}", ",".join(["10.0.0.0/8"] * 32)),
+    *(",".join(["10.0.0.0/8"] * 33), "192.0.2.7/24", "2001:db8::/32", "10.0.0.256/32", "10.0.0.0/33", ","),
+)
+
+
+def _key(number: int, account: int, permissions: int, networks: str = "") -> Key:
+    return Key(number, f"key-{number}", account, permissions, "0f" * 32, networks)
