@@ -106,6 +106,7 @@ def welcome(addresses: Addresses, folder: Path) -> str:
 The demo exchange serves; Ctrl-C stops it. Accounts alice and bob are funded, their keys are public.
 
   clients   {addresses.client}
+  shell     tallystick client --port {addresses.client.port} --key alice
   admin     tallystick admin --socket {folder / SOCKET} tree
   metrics   http://{addresses.metrics}/metrics
   data      {folder}
