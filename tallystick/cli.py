@@ -19,6 +19,7 @@ from tallystick import running, terminal
 from tallystick.admin import admin
 from tallystick.backup import backup
 from tallystick.client_command import client
+from tallystick.collect_command import collect
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.init_command import init
@@ -43,6 +44,7 @@ app.command()(demo)
 app.command(context_settings={"ignore_unknown_options": True})(admin)
 app.command()(client)
 app.command()(init)
+app.command()(collect)
 app.command()(top)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
