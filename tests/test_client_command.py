@@ -176,7 +176,7 @@ def test_ctrl_c_at_the_prompt(exchange: LiveExchange) -> None:
     os.close(theirs)
     watchdog = threading.Timer(60, prompt.kill)
     watchdog.start()
-    with prompt, open(ours, "r+b", buffering=0) as terminal:
+    with prompt, os.fdopen(ours, "r+b", buffering=0) as terminal:
         shown = b""
         for wanted, typed in (
             (b"tallystick> ", b"subscribe channels=ticker:BTC-USDT\r"),
