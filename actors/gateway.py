@@ -40,7 +40,7 @@ from chains.wallet import AddressBook
 # At a stop, for matching to answer for the sessions that are gone: less than a supervisor's patience leaves.
 FAREWELL_SECONDS: Final = 3.0
 # How often it is looked at what clients have not read.
-MEMORY_SECONDS: Final = 0.25
+MEMORY_SECONDS: Final = 0.1
 
 log: FilteringBoundLogger = structlog.get_logger("gateway")
 

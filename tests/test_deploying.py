@@ -21,7 +21,7 @@ if [ "$1 $2" = "log replay" ]; then echo '{"seq": 1, "digest": "00", "stateHash"
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """With a first release that serves, and a client with money."""
     assert ANSIBLE.exists(), "make build/ansible/installed installs it"
-    config = CONFIG.format(data="{home}/data", socket="{home}/admin.sock", key="0f" * 32)
+    config = CONFIG.format(data="{home}/data", socket="{home}/admin.sock", key="0f" * 32, gateway="")
     it = Machine(tmp_path, config.replace("port = 0", "port = {port}", 1))
     it.install(it.release("one"))
     credited = run_tallystick("admin", "--socket", str(it.socket), "credit", "alice", "USDT", "10000000")
