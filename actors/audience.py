@@ -26,11 +26,15 @@ from book.events import (
     OrderView,
     Rejected,
     Trade,
+    WithdrawalHeld,
+    WithdrawalReleased,
+    WithdrawalSettled,
 )
 from book.queries import Answer, Balance, Balances, BookChange, OrderStatus, Query
 
 _OF_ORDERS = (OrderAccepted, OrderAmended, OrderTriggered, OrderReduced, OrderClosed)
 _OF_ACCOUNTS = (Credited, Adjusted)
+_OF_WITHDRAWALS = (WithdrawalHeld, WithdrawalSettled, WithdrawalReleased)
 
 
 class Audience:
@@ -81,8 +85,7 @@ class Committed(Struct, frozen=True):
     time_ns: int
     events: list[Event]
     books: list[BookChange]
-    accounts: list[AccountNews]
-    refused: list[Refused]
+    accounts: list[AccountNews | Refused]  # in order
 
 
 class Told(Protocol):
@@ -103,6 +106,8 @@ def concerned(event: Event) -> tuple[int, ...]:
         return (event.order.account,)
     if isinstance(event, _OF_ACCOUNTS):
         return (event.account,)
+    if isinstance(event, _OF_WITHDRAWALS):
+        return (event.withdrawal.account,)
     return ()
 
 

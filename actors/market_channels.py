@@ -278,8 +278,13 @@ class UserChannel(Channel):
         self._stream: Final = stream
         self._begun = False  # `seq` is known
 
-    def follow(self, news: AccountNews) -> None:
-        """Publish what one command brought, and hand it over."""
+    def follow(self, news: AccountNews | Refused) -> None:
+        """Publish what one command brought, and hand it over. A rejection has no number, and is not kept."""
+        if isinstance(news, Refused):
+            line = encode_line(self._stream.rejection(news)) + b"\n"
+            for follower in list(self.subscriptions):
+                follower.push([line])
+            return
         if self._begun and news.seq <= self.seq:
             return
         events = self._stream.lines(news)
@@ -301,12 +306,6 @@ class UserChannel(Channel):
             self._skip_to(seq)
         if not self.live:
             self.go_live()
-
-    def reject(self, refused: Refused) -> None:
-        """Tell of an order that was rejected: it is not kept, and has no number."""
-        line = encode_line(self._stream.rejection(refused)) + b"\n"
-        for follower in list(self.subscriptions):
-            follower.push([line])
 
     def hand_over(self) -> None:
         """Deliver to everybody; there are few."""

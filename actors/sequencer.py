@@ -82,8 +82,7 @@ class Sequencer:
         self._heard = heard
         self._records: list[bytes] = []
         self._events: list[Event] = []
-        self._news: list[AccountNews] = []
-        self._refused: list[Refused] = []
+        self._news: list[AccountNews | Refused] = []
         self._listed = False
         self.failure: Exception | None = None
         """What the engine raised instead of answering: a bug in it, after which its state is unknown."""
@@ -215,15 +214,14 @@ class Sequencer:
     def _tell_refused(self, command: Command, rejected: Rejected, time_ns: int) -> None:
         order = command.order if isinstance(command, ReplaceOrder) else command
         if isinstance(order, PlaceOrder) and order.account in self._audience.accounts:
-            self._refused.append(Refused(time_ns, order, rejected))
+            self._news.append(Refused(time_ns, order, rejected))
 
     def _committed(self, events: list[Event], time_ns: int) -> Committed | None:
         """What those who follow are told of this round; of books nothing where a failure left the engine unknown."""
         news, self._news = self._news, []
-        refused, self._refused = self._refused, []
         public = events if self._audience.everybody else []
         books = self._engine.take_changes() if self._audience.books and self.failure is None else []
-        return Committed(time_ns, public, books, news, refused) if public or books or news or refused else None
+        return Committed(time_ns, public, books, news) if public or books or news else None
 
     def _fill_directory(self, time_ns: int) -> None:
         view = self._engine.query(DirectoryQuery(), time_ns)

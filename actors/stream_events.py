@@ -149,6 +149,21 @@ class DepositEvent(StreamEvent, frozen=True, tag="deposit"):
     amount: str
 
 
+class WithdrawalEvent(StreamEvent, frozen=True, tag="withdrawal"):
+    """A withdrawal was requested, paid or given up: what happened to the money. Its way in between is not told."""
+
+    channel: str
+    seq: int
+    time: int
+    withdraw_order_id: str
+    withdrawal_id: str
+    asset: str
+    address: str
+    amount: str
+    fee: str
+    status: str
+
+
 # ------------------------------------------------------------------------------------------------ without a channel
 
 
@@ -181,6 +196,7 @@ AnyEvent = (
     | ExecutionReport
     | BalanceEvent
     | DepositEvent
+    | WithdrawalEvent
     | MarketStatus
     | Heartbeat
     | ServerShutdown

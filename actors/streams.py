@@ -13,7 +13,7 @@ from typing import Final
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
 
-from actors.audience import Audience, Committed
+from actors.audience import AccountNews, Audience, Committed
 from actors.channels import Channel, Follower, Kept, StreamState, Subscription, Topic, encode_line
 from actors.directory import Directory, Venue
 from actors.market_channels import BookChannel, KlineChannel, TickerChannel, TradeChannel, UserChannel
@@ -212,13 +212,10 @@ class Streams:
             if isinstance(book, BookChannel):
                 book.follow(change, committed.time_ns)
         for news in committed.accounts:
-            channel = self._channels.get(Topic("user", account=news.account))
+            account = news.account if isinstance(news, AccountNews) else news.order.account
+            channel = self._channels.get(Topic("user", account=account))
             if isinstance(channel, UserChannel):
                 channel.follow(news)
-        for refused in committed.refused:
-            channel = self._channels.get(Topic("user", account=refused.order.account))
-            if isinstance(channel, UserChannel):
-                channel.reject(refused)
 
     def _follow(self, event: Event, time_ns: int) -> None:
         if type(event) is Trade:

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from actors.audience import AccountNews, Refused
 from actors.directory import Directory, Venue
 from actors.results import BalanceInfo
-from actors.stream_events import BalanceEvent, DepositEvent, ExecutionReport, StreamEvent
+from actors.stream_events import BalanceEvent, DepositEvent, ExecutionReport, StreamEvent, WithdrawalEvent
 from book.codes import CODE_NAMES
 from book.decimals import format_units
 from book.definitions import Asset
@@ -29,6 +29,10 @@ from book.events import (
     OrderTriggered,
     OrderView,
     Trade,
+    Withdrawal,
+    WithdrawalHeld,
+    WithdrawalReleased,
+    WithdrawalSettled,
 )
 from book.queries import Balance
 from book.terms import (
@@ -41,6 +45,7 @@ from book.terms import (
     PARTIALLY_FILLED,
     SIDES,
     TIMES_IN_FORCE,
+    WITHDRAWAL_STATES,
 )
 
 CHANNEL: Final = "user"
@@ -147,9 +152,6 @@ class UserStream:
                 yield self._trade(event, standing[event.taker_order_id], seq, time, maker=False)
             if event.maker_account == account:
                 yield self._trade(event, standing[event.maker_order_id], seq - 1, time, maker=True)
-        elif type(event) is Credited:
-            amount = format_units(event.amount, self._assets[event.asset].scale)
-            yield DepositEvent(CHANNEL, seq - 1, time, event.deposit_id, event.asset, amount)
         elif type(event) is OrderClosed:
             standing[event.order.order_id] = _Standing.of(event.order)
             if event.order.status != FILLED:
@@ -163,6 +165,31 @@ class UserStream:
                 then = standing.setdefault(event.order_id, here)
                 if not then.view.quote_quantity:
                     then.quantity += event.quantity
+        else:
+            yield from self._of_money(event, seq - 1, time)
+
+    def _of_money(self, event: Event, seq: int, time: int) -> Iterator[StreamEvent]:
+        """A deposit or a withdrawal. Of an adjustment the balances tell."""
+        if type(event) is Credited:
+            amount = format_units(event.amount, self._assets[event.asset].scale)
+            yield DepositEvent(CHANNEL, seq, time, event.deposit_id, event.asset, amount)
+        elif isinstance(event, WithdrawalHeld | WithdrawalSettled | WithdrawalReleased):
+            yield self._withdrawal(event.withdrawal, seq, time)
+
+    def _withdrawal(self, withdrawal: Withdrawal, seq: int, time: int) -> WithdrawalEvent:
+        scale = self._assets[withdrawal.asset].scale
+        return WithdrawalEvent(
+            CHANNEL,
+            seq,
+            time,
+            withdrawal.withdraw_order_id,
+            withdrawal.withdrawal_id,
+            withdrawal.asset,
+            withdrawal.address,
+            format_units(withdrawal.amount, scale),
+            format_units(withdrawal.fee, scale),
+            WITHDRAWAL_STATES[withdrawal.state],
+        )
 
     def _trade(self, trade: Trade, order: _Standing, seq: int, time: int, *, maker: bool) -> ExecutionReport:
         venue = self._venues[trade.symbol]
@@ -213,6 +240,8 @@ class UserStream:
         for event in news.events:
             if isinstance(event, Credited | Adjusted):
                 names[event.asset] = None
+            elif isinstance(event, WithdrawalHeld | WithdrawalSettled | WithdrawalReleased):
+                names[event.withdrawal.asset] = None
             else:
                 grid = self._venues[_symbol_of(event)].grid
                 names[grid.base.name] = names[grid.quote.name] = None

@@ -47,6 +47,7 @@ ROWS_PER_ROUND: Final = 200
 COMPARED: Final = 1_000
 ON_THEIR_WAY: Final = ("requested", "awaiting_operator", "approved", "signed", "broadcast", "confirmed")
 OFF: Final = frozenset({"rejected", "cancelled", "failed"})
+BEHIND_ROUNDS: Final = 3
 MAX_REASON: Final = 200
 
 _log = structlog.get_logger("withdrawals")
@@ -135,6 +136,10 @@ class Withdrawals:
         self._patience = Patience(random, self._pause)
         self._taken_seq = 0
         """The last withdrawal of the outbox that is in the store."""
+        self._behind = 0
+        """For how many rounds the watcher has been behind the node."""
+        self._idle = False
+        """Whether nothing is on its way: then the store need not be asked until the outbox has something new."""
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Work until `stop`; it serves from the beginning, also while what it needs is away."""
@@ -150,9 +155,8 @@ class Withdrawals:
             await self._patience.keep_trying(self.round)
             await trio.sleep(self._config.poll_seconds)
 
-    def _pause(self, why: str | None) -> None:
-        if why is not None:
-            _log.warning("paused", chain=self._config.chain, reason=why)
+    def _pause(self, why: str) -> None:
+        _log.warning("paused", chain=self._config.chain, reason=why)
         self._state.paused = why
 
     async def begin(self) -> None:
@@ -180,15 +184,18 @@ class Withdrawals:
             return
         with trio.fail_after(STEP_SECONDS):
             paused = await self._take_from_outbox()
-        await self._tell_engine()
-        with trio.fail_after(STEP_SECONDS):
             tip = await self._tip()
+        idle, self._idle = self._idle, False
+        if not idle:
+            await self._tell_engine()
         why = paused
+        self._behind = self._behind + 1 if tip is None else 0
         if tip is None:
-            why = f"the watcher of {self._config.coin} has not caught up with the node"
-        elif await self._is_alone(tip):
+            # For a moment that is so after every block.
+            why = f"the watcher of {self._config.coin} does not catch up" if self._behind >= BEHIND_ROUNDS else paused
+        elif await self._is_alone(tip) and not idle:
             why = await self._work(tip, paused) or paused
-        await self._count()
+        self._idle = idle or await self._count() == 0
         self._state.paused = why
 
     async def _work(self, tip: BlockId, paused: str | None) -> str | None:
@@ -212,11 +219,13 @@ class Withdrawals:
         with trio.fail_after(STEP_SECONDS):
             return await self._store.withdrawals(self._config.chain, state, ROWS_PER_ROUND)
 
-    async def _count(self) -> None:
-        """What is told of the rows on their way."""
+    async def _count(self) -> int:
+        """Tell what is on its way; how many withdrawals are not ended in store and engine."""
         rows = [row for state in ON_THEIR_WAY for row in await self._rows(state)]
         oldest_ns = min((row.requested_ns for row in rows), default=0)
         self._state.waits(Counter(row.state for row in rows), oldest_ns)
+        with trio.fail_after(STEP_SECONDS):
+            return len(rows) + len(await self._store.unsettled_withdrawals(self._config.chain, 1))
 
     # The chain as a whole
 
@@ -274,6 +283,7 @@ class Withdrawals:
                 held = view.withdrawal
                 await self._store.request_withdrawal(self._new(held), self._clock.wall_ns())
                 self._taken_seq = held.seq
+                self._idle = False
             if not outbox.pending:
                 return "withdrawals are paused by an operator" if outbox.paused else None
 
@@ -374,9 +384,9 @@ class Withdrawals:
             return f"the withdrawal {row.id} waits: {view.blocked}"
         try:
             signed = await self._signer.sign(await self._wallet.plan(row))
-        except (NotEnough, FeeTooHigh, SignerFailed) as error:
+        except (NotEnough, FeeTooHigh, SignerFailed, NodeRefused) as error:
             return f"the withdrawal {row.id} waits: {error}"
-        except (WalletError, NodeRefused) as error:
+        except WalletError as error:
             await self._store.reject_withdrawal(row.id, str(error)[:MAX_REASON], self._clock.wall_ns())
             return None
         await self._store.sign_withdrawal(self._tx(row, signed))

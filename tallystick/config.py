@@ -21,6 +21,7 @@ from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
 from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, asset_of, key_of, market_of
+from actors.log_levels import LogConfig
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
@@ -84,6 +85,7 @@ class File:
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     chains: ChainsSection = Factory(ChainsSection)
+    log: LogConfig = Factory(LogConfig)
     assets: tuple[AssetWords, ...] = ()
     markets: tuple[MarketWords, ...] = ()
     accounts: tuple[AccountWords, ...] = ()
@@ -129,6 +131,7 @@ def load(path: Path) -> Settings:
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,
+            log=file.log,
         ),
         {asset.name: asset_of(asset) for asset in file.assets},
         # A relative path counts from this file.

@@ -74,6 +74,12 @@ RESULTS: Final[dict[str, type[Struct]]] = {
     "subscribe": results.Subscriptions,
     "unsubscribe": results.Subscriptions,
     "resume": results.Subscriptions,
+    "deposit.address": results.DepositAddress,
+    "deposit.history": results.Deposits,
+    "withdraw.apply": results.WithdrawalInfo,
+    "withdraw.cancel": results.WithdrawalInfo,
+    "withdraw.status": results.WithdrawalInfo,
+    "withdraw.history": results.Withdrawals,
 }
 
 # What any request may be refused with.
@@ -102,6 +108,9 @@ _JUDGED: Final[dict[str, tuple[int, ...]]] = {
     "order.status": (codes.NO_SUCH_ORDER,),
     "subscribe": (codes.UNAUTHORIZED, codes.REJECTED_KEY, codes.TOO_MANY_SUBSCRIPTIONS),
     "resume": (codes.UNAUTHORIZED, codes.REJECTED_KEY, codes.TOO_MANY_SUBSCRIPTIONS, codes.GAP_TOO_OLD),
+    "withdraw.apply": (codes.BAD_PRECISION, codes.WITHDRAWAL_REJECTED, codes.BAD_ADDRESS),
+    "withdraw.cancel": (codes.WITHDRAWAL_REJECTED,),
+    "withdraw.status": (codes.WITHDRAWAL_REJECTED,),
 }
 _BY_PARAMETER: Final[dict[str, int]] = {
     "symbol": codes.BAD_SYMBOL,
@@ -163,6 +172,8 @@ def type_name(annotation: Any) -> str:
 
 
 def _items_name(item: Any) -> str:
+    if get_origin(item) is Annotated:
+        return _items_name(get_args(item)[0])
     if get_origin(item) is tuple:
         return f"[{', '.join(type_name(part) for part in get_args(item))}]"
     (name,) = {type_name(kind) for kind in get_args(item) or (item,)}

@@ -17,6 +17,7 @@ from actors.world import Credentials, Peer, RealClock, RealNetwork, Threads
 from book.engine import Engine
 from persistence.object_store import no_pace, open_target
 from persistence.storage import RealDisk
+from persistence.txstore import TxStore
 from tallystick.demo_chains import demo_chains
 from tallystick.demo_command import demo_config
 from tests.simulation.disk import power_cut
@@ -93,6 +94,9 @@ class Uids(RealNetwork):
 class Running:
     """An exchange that runs in this process."""
 
+    store: TxStore
+    """Of its chains, where it has any."""
+
     def __init__(self, addresses: supervisor.Addresses, folder: Path, network: "Uids") -> None:
         self._addresses = addresses
         self._network = network
@@ -110,6 +114,7 @@ class Running:
         return self._addresses.client
 
     def _keep(self, stream: trio.SocketStream) -> trio.SocketStream:
+        """Hang it up with the others."""
         self._streams.append(stream)
         return stream
 
@@ -147,6 +152,7 @@ async def running(
     test_money: bool = True,
     chains: bool = False,
     operators: Sequence[int] = (),
+    adjust: Callable[[supervisor.Config], supervisor.Config] = lambda config: config,
 ) -> AsyncIterator[Running]:
     """A demo exchange without its market maker, and without its chains unless they are wanted; stopped in order.
 
@@ -178,9 +184,11 @@ async def running(
     addresses = supervisor.Addresses()
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        root = supervisor.exchange(config, world, addresses)
+        root = supervisor.exchange(adjust(config), world, addresses)
         await nursery.start(root.run, stop)
         exchange = Running(addresses, folder, network)
+        if world.chains is not None:
+            exchange.store = world.chains.store
         yield exchange
         await exchange.close()
         stop.set()

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from chains.simulated import SimulatedAddresses
+from persistence.txstore import DepositKey
 from tallystick import demo_chains
 from tallystick.demo_chains import BITCOIN_PREFIX, ETHEREUM_PREFIX
 from tests.in_process import Connection, buy, running
@@ -214,7 +215,7 @@ async def test_paused_withdrawals(tmp_path: Path) -> None:
 
 
 async def test_a_frozen_account_and_a_frozen_asset(tmp_path: Path) -> None:
-    """Pay nothing out; a deposit of a frozen asset waits for an operator, and is credited when he releases it."""
+    """Pay nothing out; what is paid in to a frozen asset is credited when it is thawed."""
     async with running(tmp_path / "data", chains=True) as exchange:
         operator, alice = await exchange.operator(), await exchange.client()
         await operator.said("account.freeze alice")
@@ -224,19 +225,44 @@ async def test_a_frozen_account_and_a_frozen_asset(tmp_path: Path) -> None:
         assert await error(alice, "withdraw.apply", **withdrawal("w1", "0.5")) == (-4001, "ASSET_FROZEN")
         address = (await result(alice, "deposit.address", asset="BTC"))["address"]
         await operator.said(f"demo.pay BTC {address} 0.25")
-
-        async def look() -> Any:
-            return (await operator.said("deposit.list"))["deposits"]
-
-        (row,) = await until(look, bool)
-        assert (row["asset"], row["amount"], row["state"]) == ("BTC", "0.25000000", "frozen")
-        (sums,) = (await operator.said("reconcile BTC"))["reconciled"]
-        assert (sums["stuck"], sums["difference"]) == ("0.25000000", "0.00000000")
+        rows = await until(lambda: operator.said("deposit.list validated BTC"), lambda found: bool(found["deposits"]))
+        assert [row["amount"] for row in rows["deposits"]] == ["0.25000000"]
+        assert await free(alice, "BTC") == "1000.00000000"
         await operator.said("asset.thaw BTC")
-        assert (await operator.said(f"deposit.release {row['id']}"))["changed"] is True
         await until(lambda: free(alice, "BTC"), lambda found: found == "1000.25000000")
-        assert "not as it stands" in await operator.refused(f"deposit.reject {row['id']} late")
+
+
+async def test_operators_decide_about_a_frozen_deposit(tmp_path: Path) -> None:
+    """Released it is credited, rejected it never is; what is there and not owed is shown, and all adds up."""
+    async with running(tmp_path / "data", chains=True) as exchange:
+        operator, alice = await exchange.operator(), await exchange.client()
+        address = (await result(alice, "deposit.address", asset="BTC"))["address"]
+        await operator.said("asset.freeze BTC")  # so that they stay where they can be frozen
+        for amount in ("0.25", "0.125"):
+            await operator.said(f"demo.pay BTC {address} {amount}")
+        listed = await until(lambda: operator.said("deposit.list validated"), lambda found: len(found["deposits"]) == 2)
+        for row in listed["deposits"]:
+            assert await exchange.store.freeze_deposit(_key(row["id"]), "looked odd", 1)
+        good, bad = (await operator.said("deposit.list"))["deposits"]
+        assert (good["state"], good["reason"], bad["state"]) == ("frozen", "looked odd", "frozen")
+        (sums,) = (await operator.said("reconcile BTC"))["reconciled"]
+        assert (sums["stuck"], sums["difference"]) == ("0.37500000", "0.00000000")
+        await operator.said("asset.thaw BTC")
+        assert (await operator.said(f"deposit.reject {bad['id']} 'stolen elsewhere'"))["changed"] is True
+        assert (await operator.said(f"deposit.release {good['id']}"))["changed"] is True
+        paid = f"{1000 + float(good['amount']):.8f}"
+        await until(lambda: free(alice, "BTC"), lambda found: found == paid)
+        statuses = [row["status"] for row in (await result(alice, "deposit.history"))["deposits"]]
+        assert sorted(statuses) == ["FULFILLED", "REJECTED"]
+        assert "not as it stands" in await operator.refused(f"deposit.reject {good['id']} late")
         assert "chain:transaction:place" in await operator.refused("deposit.release nonsense")
+        (sums,) = (await operator.said("reconcile BTC"))["reconciled"]
+        assert (sums["stuck"], sums["difference"]) == (bad["amount"], "0.00000000")
+
+
+def _key(deposit_id: str) -> DepositKey:
+    chain, txid, place = deposit_id.split(":")
+    return DepositKey(chain, txid, int(place))
 
 
 async def test_two_operators_adjust_a_balance(tmp_path: Path) -> None:

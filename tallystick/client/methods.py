@@ -254,6 +254,51 @@ class Methods(ABC):
         """What do I pay?"""
         return self._call("account.commission", results.Commission, symbol=symbol)
 
+    # --------------------------------------------------------------------------------------- deposits and withdrawals
+
+    def deposit_address(self, asset: str) -> Call[results.DepositAddress]:
+        """Where can I pay in? It is the account's own for good, the same however often it is asked for."""
+        return self._call("deposit.address", results.DepositAddress, asset=asset)
+
+    def deposits(self, asset: str | None = None, *, limit: int | None = None) -> Call[results.Deposits]:
+        """What was paid in, of one asset or of all? The newest `limit`."""
+        return self._call("deposit.history", results.Deposits, asset=asset, limit=limit)
+
+    def withdraw(
+        self,
+        asset: str,
+        address: str,
+        amount: Number,
+        *,
+        withdraw_order_id: str | None = None,
+        timestamp: int | None = None,
+        recv_window: int | None = None,
+    ) -> Call[results.WithdrawalInfo]:
+        """Pay out; the asset's fee comes on top. Without a withdraw_order_id it gets one here, as orders do."""
+        return self._call(
+            "withdraw.apply",
+            results.WithdrawalInfo,
+            changes=True,
+            asset=asset,
+            address=address,
+            amount=amount,
+            withdraw_order_id=withdraw_order_id or self.name_order(),
+            timestamp=timestamp,
+            recv_window=recv_window,
+        )
+
+    def cancel_withdrawal(self, withdraw_order_id: str) -> Call[results.WithdrawalInfo]:
+        """Do not pay out, if it is not signed yet."""
+        return self._call("withdraw.cancel", results.WithdrawalInfo, changes=True, withdraw_order_id=withdraw_order_id)
+
+    def withdrawal(self, withdraw_order_id: str) -> Call[results.WithdrawalInfo]:
+        """How far is a withdrawal?"""
+        return self._call("withdraw.status", results.WithdrawalInfo, withdraw_order_id=withdraw_order_id)
+
+    def withdrawals(self, asset: str | None = None, *, limit: int | None = None) -> Call[results.Withdrawals]:
+        """What was to be paid out, of one asset or of all? The newest `limit`."""
+        return self._call("withdraw.history", results.Withdrawals, asset=asset, limit=limit)
+
     # --------------------------------------------------------------------------------------------------- market data
 
     def depth(self, symbol: str, *, limit: int | None = None) -> Call[results.Levels]:

@@ -24,10 +24,13 @@ class ServerTime(Result, frozen=True):
 
 
 class AssetInfo(Result, frozen=True):
-    """An asset; amounts of it have `decimals` decimals."""
+    """An asset; amounts of it have `decimals` decimals. Without a chain it is neither paid in nor out."""
 
     asset: str
     decimals: int
+    chain: str | None = None
+    withdrawal_fee: Decimal | None = None
+    min_withdrawal: Decimal | None = None
 
 
 class SymbolInfo(Result, frozen=True):
@@ -259,3 +262,53 @@ class Klines(Result, frozen=True):
     """Candles, oldest first."""
 
     klines: tuple[Kline, ...]
+
+
+class DepositAddress(Result, frozen=True):
+    """Where the account is paid in; for all assets of the chain it is the same."""
+
+    asset: str
+    address: str
+
+
+class DepositInfo(Result, frozen=True):
+    """One payment to a deposit address, and how far it is."""
+
+    deposit_id: str
+    asset: str
+    address: str
+    amount: Decimal
+    status: str
+    tx_id: str
+    height: int
+    time: int
+    update_time: int
+    receipt: str | None = None
+
+
+class Deposits(Result, frozen=True):
+    """Deposits, oldest first."""
+
+    deposits: tuple[DepositInfo, ...]
+
+
+class WithdrawalInfo(Result, frozen=True):
+    """A withdrawal, and how far it is."""
+
+    withdraw_order_id: str
+    withdrawal_id: str
+    asset: str
+    address: str
+    amount: Decimal
+    fee: Decimal
+    status: str
+    time: int
+    update_time: int
+    tx_id: str | None = None
+    reason: str | None = None
+
+
+class Withdrawals(Result, frozen=True):
+    """Withdrawals, oldest first."""
+
+    withdrawals: tuple[WithdrawalInfo, ...]
