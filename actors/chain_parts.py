@@ -27,6 +27,8 @@ from persistence.txstore import ChainStore, TxStore
 
 # A call to a store or a node cannot always be cancelled at once.
 STOP_SECONDS: Final = 30.0
+# A node of one's own reads what it has from the disk, and mines what it needs to begin with.
+HELPER_START_SECONDS: Final = 120.0
 
 
 @frozen(kw_only=True)
@@ -163,7 +165,7 @@ def children(
     made: list[Child] = []
     for chain in chains.chains:
         owners = Owners(chain.name, chain.coin, chain.book, line=line, store=chains.store, blocking=blocking)
-        made += [_child(helper.name, helper.actor) for helper in chain.helpers]
+        made += [_helper(helper) for helper in chain.helpers]
         if chain.simulated is not None:
             maker = BlockMaker(chain.simulated.host, clock, chain.simulated.block_seconds)
             made.append(_child(f"blocks-{chain.name}", maker))
@@ -193,6 +195,16 @@ def children(
         )
         made.append(_child(f"withdrawals-{chain.name}", withdrawals))
     return made
+
+
+def _helper(helper: Helper) -> Child:
+    return Child(
+        helper.name,
+        helper.actor.run,
+        limit=NEVER_ESCALATES,
+        start_timeout_seconds=HELPER_START_SECONDS,
+        stop_timeout_seconds=STOP_SECONDS,
+    )
 
 
 def _child(name: str, actor: Actor) -> Child:

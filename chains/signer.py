@@ -77,8 +77,9 @@ async def signer(program: Sequence[str], config: SignerConfig) -> AsyncIterator[
     """
     words = [*program, config.chain, config.network, config.keystore, config.passphrase]
     try:
+        # In a group of its own: a Ctrl-C is for the exchange, and the signer ends with its input.
         process = subprocess.Popen(  # noqa: ASYNC220 - a matter of a millisecond
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
         )
     except OSError as error:
         raise SignerFailed(f"the signer cannot be started: {error.strerror}") from error

@@ -95,7 +95,7 @@ def _open_chains(settings: Settings) -> running.OpenChains | None:
         file = real_chains.load_chains(settings.chains_file)
 
     def open_chains(_disk: Disk, blocking: Blocking, random: Random, _folder: str) -> Chains:
-        return real_chains.open_chains(file, settings.assets, running.PROGRAM, blocking=blocking, random=random)
+        return real_chains.open_chains(file, settings.assets, running.SIGNER, blocking=blocking, random=random)
 
     return open_chains
 

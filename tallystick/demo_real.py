@@ -45,6 +45,8 @@ from tallystick.real_chains import (
 )
 
 PASSPHRASE_FILE: Final = "passphrase"  # noqa: S105 - a file's name
+# The passphrase lies beside what it protects, so opening that need not take long.
+SCRYPT_N: Final = 2**4
 HOT_COINS: Final = 10
 BITCOIN_COIN: Final = 10 * COIN
 HOT_ETHER: Final = 1_000 * 10**18
@@ -134,7 +136,13 @@ class PrivateChain:
 
 
 class BitcoinMiner(BitcoinChain):
-    """`Miner` of a regtest."""
+    """`Miner` of a regtest, whose blocks are on the disk once they are mined: bitcoind would write them hourly."""
+
+    async def mine(self, count: int = 1) -> list[str]:
+        """So many blocks."""
+        mined = await super().mine(count)
+        await self.flush()
+        return mined
 
     async def pay_to(self, _asset: str, output: Output) -> str:
         """There is one asset."""
@@ -214,7 +222,7 @@ def demo_on_real_nodes(_disk: Disk, blocking: Blocking, random: Random, folder: 
     chains = open_chains(
         _file(here, ports),
         {asset.name: asset for asset in ASSETS},
-        running.PROGRAM,
+        running.SIGNER,
         blocking=blocking,
         random=random,
         helpers={name: (Helper(f"node-{name}", chain),) for name, chain in private.items()},
@@ -233,7 +241,7 @@ def _file(here: Path, ports: Mapping[str, int]) -> ChainsFile:
         for path in (hot, cold):
             path.unlink(missing_ok=True)
             entropy = os.urandom(keystore.ENTROPY_BYTES)
-            keystore.write(path, keystore.seal(entropy, passphrase.read_text(), os.urandom))
+            keystore.write(path, keystore.seal(entropy, passphrase.read_text(), os.urandom, n=SCRYPT_N))
     master = keystore.unlock(cold, passphrase.read_text())
     wallet = WalletSection(keystore=str(hot), passphrase=f"file:{passphrase}")
     limits = {name: _limits(name) for name in LIMITS}

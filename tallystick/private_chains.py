@@ -64,6 +64,10 @@ class BitcoinChain:
         """So many blocks, with what waits; their hashes."""
         return await self._rpc.call("generatetoaddress", count, self._address, result=list[str])
 
+    async def flush(self) -> None:
+        """Have the node write down all that it knows, which it does before it counts all coins."""
+        await self._rpc.call("gettxoutsetinfo", "none", result=dict[str, Any])
+
     async def reorg(self, depth: int, *, drop: bool = False) -> None:
         """Another branch in place of the last blocks, one longer. What they held is mined again, or not (`drop`)."""
         height = await self._rpc.call("getblockcount", result=int)

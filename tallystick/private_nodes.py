@@ -79,7 +79,10 @@ async def ethereum_node(program: Program, folder: Path, *, port: int = 0) -> Asy
         f"--chain-id={CHAIN_ID}",
         "--no-mining",
         "--accounts=1",
+        # It keeps its chain in memory, and writes it down now and then, and at its end.
         f"--state={folder / 'state.json'}",
+        "--state-interval=1",
+        "--preserve-historical-states",
     ]
     with _process(words, folder) as process:
         node = PrivateNode(RpcConfig(url=f"http://127.0.0.1:{port}"), process)
@@ -106,7 +109,10 @@ def _process(words: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[b
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "node.log").open("wb") as log:
         try:
-            process = subprocess.Popen(bound, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            # In a group of its own: a Ctrl-C is for this program, which then ends it in its turn.
+            process = subprocess.Popen(
+                bound, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, process_group=0
+            )
         except OSError as error:
             raise NodeEnded(f"{words[0]} cannot be started: {error.strerror}") from error
     try:

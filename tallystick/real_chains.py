@@ -170,10 +170,10 @@ def open_chains(
 ) -> Chains:
     """The chains of the file, whose assets are among `assets`; each signer is asked for its address.
 
-    `program`: the words that start this program. `helpers`: further actors by chain, started before its others. Raises
+    `program`: the words that start a signer. `helpers`: further actors by chain, started before its others. Raises
     ConfigError, BadUrl, BadKey or SignerFailed.
     """
-    build = _Build(assets, _signers(file, (*program, "signer")), helpers or {})
+    build = _Build(assets, _signers(file, program), helpers or {})
     chains = []
     if file.bitcoin is not None:
         chains.append(build.bitcoin(file.bitcoin))
