@@ -5,10 +5,12 @@
     │  ├─ reqlog-writer     owns the request log's files; group commit
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
     │  └─ snapshotter       has snapshots taken by another process, and prunes
+    ├─ store                opens the store of chain transactions, candles and the audit, and looks after it
     ├─ chains               one_for_one; only where there are chains
     │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
     │  ├─ watcher-ASSET     follows one asset, and has deposits credited
     │  └─ withdrawals-CHAIN signs, sends and sees through, for all assets of one chain
+    ├─ archivist            puts candles and the audit into the store
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
@@ -34,6 +36,8 @@ from actors import chain_parts
 from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.archivist import ArchiveConfig, ArchiveState, Archivist
+from actors.audit_book import AuditBook
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.chain_parts import Chains, ChainStates
 from actors.demo_commands import DemoCommands
@@ -44,16 +48,21 @@ from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
+from actors.past_candles import PastCandles
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
+from actors.store_keeper import StoreKeeper, StoreState
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
 from persistence.object_store import ObjectStore, Pace
+from persistence.opening import StoreConfig
 from persistence.recovery import Progress
+from persistence.sql_store import SqlStore
+from persistence.statements import Database
 from persistence.storage import Disk
 
 VERSION: Final = "0.1.0"
@@ -73,6 +82,8 @@ class Config:
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     market_maker: MarketMakerConfig | None = None
+    store: StoreConfig = Factory(StoreConfig)
+    archive: ArchiveConfig = Factory(ArchiveConfig)
 
 
 @frozen(kw_only=True)
@@ -90,6 +101,7 @@ class World:
     progress: Callable[[str], Progress]
     snapshot_process: SnapshotProcess
     open_target: Callable[[str], ObjectStore]
+    open_database: Callable[[StoreConfig], Database]
     pace: Pace
     load_certificate: LoadCertificate = load_certificate
     hangups: Hangups = hangups
@@ -113,7 +125,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, SNAPSHOTTER, CHAINS, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
+REQLOG_WRITER, MATCHING, SNAPSHOTTER, CHAINS, ARCHIVIST, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(9)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -127,6 +139,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
     chain_states = ChainStates(world.chains, world.clock)
+
+    book = AuditBook(world.clock, world.entropy)
+    database = world.open_database(config.store)
+    archive_state, store_state = ArchiveState(book), StoreState()
 
     writer = ReqlogWriter(
         config.writer,
@@ -163,6 +179,18 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         state=snapshot_state,
         log_state=log_state,
         is_copied=backup_state.is_copied,
+        archived_seq=archive_state.archived_seq,
+    )
+    archivist = Archivist(
+        config.archive,
+        SqlStore(database.share(1)),
+        matching.sender(ARCHIVIST),
+        book=book,
+        disk=world.disk,
+        blocking=world.blocking,
+        clock=world.clock,
+        log_state=log_state,
+        state=archive_state,
     )
     backup = Backup(
         config.backup,
@@ -214,9 +242,11 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         accounts=accounts,
         tls=tls,
         serving=addresses.client_is,
+        past=PastCandles(SqlStore(database.share(2))),
+        audit=book,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
-    admin = Admin(config.admin, world.network, world.uid, commands.table())
+    admin = Admin(config.admin, world.network, world.uid, commands.table(), book=book)
 
     supervise = partial(Supervisor, random=world.random, die=world.die)
     engine = supervise(
@@ -229,7 +259,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )
-    children = [engine.child()]
+    children = [
+        engine.child(),
+        Child("store", StoreKeeper(database, store_state).run, limit=NEVER_ESCALATES, stop_timeout_seconds=60),
+    ]
     if world.chains is not None:
         # A node or a store that is away is none of the exchange's business: nothing here escalates.
         chains = supervise(
@@ -245,6 +278,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             ),
         )
         children.append(chains.child(limit=NEVER_ESCALATES))
+    children.append(Child("archivist", archivist.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))
     if config.backup.target:
         # A request to the target ends when its time is out, and not before.
         children.append(Child("backup", backup.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))

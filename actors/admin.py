@@ -22,6 +22,7 @@ from trio.abc import HalfCloseableStream, Listener
 
 from actors.accepting import serve_some
 from actors.admin_command import AdminCommand, BadCall
+from actors.audit_book import AuditBook, kind_of
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.world import Credentials, Network
 from book import codes
@@ -95,8 +96,15 @@ class Admin:
     """Serves the socket; the commands themselves are handed in."""
 
     def __init__(
-        self, config: AdminConfig, network: Network, own_uid: int, commands: Mapping[str, AdminCommand]
+        self,
+        config: AdminConfig,
+        network: Network,
+        own_uid: int,
+        commands: Mapping[str, AdminCommand],
+        *,
+        book: AuditBook | None = None,
     ) -> None:
+        self._book = book
         self._config = config
         self._network = network
         self._allowed = config.operators | {0, own_uid}
@@ -195,9 +203,17 @@ class Admin:
             return result
         finally:
             if command.changes:
+                self._note(request, who, outcome)
                 _log.info(
                     "admin call", uid=who.uid, pid=who.pid, call=request.method, params=request.params, outcome=outcome
                 )
+
+    def _note(self, request: _Request, who: Credentials, outcome: str) -> None:
+        """For the store's audit."""
+        if self._book is not None:
+            words = " ".join(str(word) for word in request.params.values())
+            what = f"{request.method} {words}".strip()
+            self._book.note(kind_of(request.method), f"uid {who.uid}", what, outcome)
 
 
 def _parse(line: bytes) -> _Request:

@@ -17,6 +17,7 @@ from cattrs.gen import make_dict_structure_fn
 from cattrs.v import format_exception
 
 from actors.admin import AdminConfig
+from actors.archivist import ArchiveConfig
 from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
@@ -30,6 +31,7 @@ from book.commands import Command, DefineAccount, DefineAsset, DefineKey, Define
 from book.definitions import Account
 from book.engine import Engine
 from book.events import Rejected
+from persistence.opening import StoreConfig
 from supervisor import Config
 
 T = TypeVar("T")
@@ -70,6 +72,8 @@ class File:
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
+    store: StoreConfig = Factory(StoreConfig)
+    archive: ArchiveConfig = Factory(ArchiveConfig)
     assets: tuple[AssetWords, ...] = ()
     markets: tuple[MarketWords, ...] = ()
     accounts: tuple[AccountWords, ...] = ()
@@ -108,6 +112,8 @@ def load(path: Path) -> Settings:
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,
+            store=file.store,
+            archive=file.archive,
         ),
     )
 

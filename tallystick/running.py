@@ -24,6 +24,7 @@ from persistence import crash_points
 from persistence.crash_points import CrashingDisk, CrashingStore, CrashPoints, kill_this_process, kill_with_parent
 from persistence.exits import Exit
 from persistence.object_store import ObjectStore, open_target
+from persistence.opening import open_database
 from persistence.recovery import Progress
 from persistence.storage import Disk, RealDisk, lock
 from tallystick.operators import exit_code, for_operators
@@ -149,6 +150,7 @@ def run(
                 progress=partial(_cancellable, progress),
                 snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
                 open_target=_open_target(points),
+                open_database=partial(open_database, folder=disk.root, blocking=Threads(1), random=random),
                 pace=_breathe,
                 chains=None if open_chains is None else open_chains(disk, blocking, random, disk.root),
             )

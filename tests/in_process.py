@@ -20,6 +20,7 @@ from persistence.storage import RealDisk
 from tallystick.demo_command import demo_config
 from tests.simulation.disk import power_cut
 from tests.simulation.world import InlineSnapshots, no_progress
+from tests.stores import in_memory
 
 
 class Connection:
@@ -137,6 +138,7 @@ async def running(
         die=power_cut,
         uid=os.getuid(),
         progress=no_progress,
+        open_database=lambda _config: in_memory(),
         open_target=open_target,
         pace=no_pace,
         snapshot_process=InlineSnapshots(disk),
