@@ -32,7 +32,7 @@ from book.terms import MAX_INT
 from persistence.spill import Spill
 from persistence.sql_archive import month_of
 from persistence.storage import Disk
-from persistence.txstore import ArchiveStore, AuditEntry, CandleRow, StoreConflict, StoreError
+from persistence.txstore import ArchiveStore, AuditEntry, CandleRow, StoreError
 
 PRUNE_SECONDS: Final = 86_400.0
 BACKOFF: Final = Backoff(first_seconds=1.0, cap_seconds=60.0, jitter=0.0)
@@ -147,11 +147,12 @@ class Archivist:
     async def _keep_candles(self) -> None:
         tries = 0
         while True:
+            # First of all the exchange starts.
+            await trio.sleep(BACKOFF.delay_seconds(tries, 0.0) if tries else self._config.candle_seconds)
             with self._trying("candles"):
                 await self._archive_candles()
                 tries = -1
             tries += 1
-            await trio.sleep(BACKOFF.delay_seconds(tries, 0.0) if tries else self._config.candle_seconds)
 
     async def _archive_candles(self) -> None:
         """One round: whatever is closed now and not in the store yet."""
@@ -241,8 +242,6 @@ class Archivist:
         """Around what needs the store or the engine: what is wrong with them is told, and tried again later."""
         try:
             yield
-        except StoreConflict as error:
-            raise AssertionError(f"a conflict that nobody expects: {error}") from error
         except (StoreError, NotDone, OutcomeUnknown) as error:
             self._state.failures += 1
             if self._state.trouble is None:

@@ -152,6 +152,7 @@ class Intake:
             wire.Depth: self._depth,
             wire.RecentTrades: self._recent_trades,
             wire.DayTicker: self._day_ticker,
+            wire.Candles: self.candles,
             wire.ExchangeInfo: _exchange_info,
             wire.DepositAddress: self._deposit_address,
             wire.WithdrawApply: self._withdraw,

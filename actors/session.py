@@ -206,7 +206,7 @@ class Session:
         self._nonce = entropy(NONCE_BYTES).hex()
         self._unsigned_logon = unsigned_logon
         self._identity: Identity | None = None
-        self._intake = Intake(venues, None, chains=chains)
+        self._intake = _intake(Intake(venues, None, chains=chains))
         self._logged_on = False
         self._failed_logons = 0
         self._armed = False  # or possibly so
@@ -613,7 +613,7 @@ class Session:
         self._account = None if identity is None else self._accounts.join(identity.account)
         limit = self._account
         take_order = None if limit is None or limit.orders is None else limit.take_order
-        self._intake = Intake(self._venues, identity, take_order, self._chains)
+        self._intake = _intake(Intake(self._venues, identity, take_order, self._chains))
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
@@ -660,6 +660,13 @@ class Session:
 
 _ChangeOfSpeaker = wire.Logon | wire.Logout
 _ByItself = _ChangeOfSpeaker | wire.StoreRequest | wire.Candles
+
+
+def _intake(intake: Intake) -> Intake:
+    """Without what has to stand by itself, for it may need the store."""
+    del intake.makers[wire.Candles]
+    return intake
+
 
 _Fill = Callable[[Turn, Iterator[bytes]], _ByItself | None]
 

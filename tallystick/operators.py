@@ -6,12 +6,16 @@ from actors.sequencer import DefinitionRefusedError
 from actors.tls import BadCertificate
 from actors.world import CannotListen
 from persistence.exits import Exit, NoSpace, Stop
+from persistence.mysql import BadUrl
+from persistence.txstore import StoreRefused
 
 
 def for_operators(error: BaseException) -> Exception | None:
     """The first error in this one's causes that an operator can mend; None when all are bugs of ours."""
     for cause in _causes(error):
-        if isinstance(cause, Stop | NoSpace | CannotListen | BadCertificate | DefinitionRefusedError):
+        if isinstance(
+            cause, Stop | NoSpace | CannotListen | BadCertificate | DefinitionRefusedError | BadUrl | StoreRefused
+        ):
             return cause
     return None
 
