@@ -15,9 +15,11 @@ WITH_ENGINE := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 TEST_COMPILED := test-compiled
 endif
 BINARY := build/binary
+# Tests share nothing but the machine, so each of its processors runs some.
+SPREAD := -n auto --dist worksteal
 BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_engine_wild.py tests/test_icebergs.py tests/test_price_band.py tests/test_compiled.py
 
-.PHONY: help run test test-compiled check soak bench binary format lint lock clean
+.PHONY: help run test test-compiled check soak bench binary docs-reference format lint lock clean
 
 help:
 	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
@@ -26,23 +28,27 @@ help:
 	@echo "make soak    all tests with the large counts (long)"
 	@echo "make bench   the published benchmarks"
 	@echo "make binary  the exchange as one file, build/binary/tallystick, and try it"
+	@echo "make docs-reference  the protocol's tables and JSON Schema, from the code"
 	@echo "make format  put the code into its one format"
 
 run: $(VENV)/installed-run $(ENGINE)
 	@$(WITH_ENGINE) $(BIN)/tallystick demo --data ./demo-data
 
 test: lint $(TEST_COMPILED)
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(SPREAD)
 
 check: lint
-	@$(BIN)/pytest -m "not process"
+	@$(BIN)/pytest $(SPREAD) -m "not process"
 
 test-compiled: $(VENV)/installed-dev $(ENGINE)
 	@ls $(COMPILED)/book__mypyc* >/dev/null 2>&1 || ! command -v cc >/dev/null || { echo "make: there is a C compiler, but the engine is not compiled; see build/compile.log"; exit 1; }
-	@$(WITH_ENGINE) $(BIN)/pytest --import-mode=append --quiet -m "not process" -k "not planted_bug" $(BOOK_TESTS)
+	@$(WITH_ENGINE) $(BIN)/pytest --import-mode=append --quiet $(SPREAD) -m "not process" -k "not planted_bug" $(BOOK_TESTS)
 
 soak: lint
 	@TALLYSTICK_SOAK=1 $(BIN)/pytest --timeout 36000 $(SOAK_ARGS)
+
+docs-reference: $(VENV)/installed-run
+	@$(BIN)/python -m tallystick.reference
 
 bench: $(VENV)/installed-dev $(ENGINE)
 	@$(BIN)/python -m bench.engine mix --runs 3

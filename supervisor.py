@@ -4,10 +4,12 @@
     ├─ engine               rest_for_one
     │  ├─ reqlog-writer     owns the request log's files; group commit
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
+    │  ├─ publisher         market data and user streams, of what is durable
     │  └─ snapshotter       has snapshots taken by another process, and prunes
     ├─ store                opens the store of chain transactions, candles and the audit, and looks after it
     ├─ chains               one_for_one; only where there are chains
     │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
+    │  ├─ signer-CHAIN      keeps the process that holds the hot wallet's key, where the chain is real
     │  ├─ watcher-ASSET     follows one asset, and has deposits credited
     │  └─ withdrawals-CHAIN signs, sends and sees through, for all assets of one chain
     ├─ archivist            puts candles and the audit into the store
@@ -37,23 +39,30 @@ from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
 from actors.archivist import ArchiveConfig, ArchiveState, Archivist
+from actors.audience import Audience
 from actors.audit_book import AuditBook
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
+from actors.chain_addresses import ChainAddresses
 from actors.chain_parts import Chains, ChainStates
 from actors.demo_commands import DemoCommands
 from actors.directory import Directory
+from actors.feed import Feed
+from actors.funds import Funds
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
 from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
+from actors.money_commands import Money
 from actors.past_candles import PastCandles
+from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
 from actors.store_keeper import StoreKeeper, StoreState
+from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
@@ -77,6 +86,7 @@ class Config:
     writer: WriterConfig = Factory(WriterConfig)
     matching: MatchingConfig = Factory(MatchingConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
+    streams: StreamLimits = Factory(StreamLimits)
     gateway: GatewayConfig
     admin: AdminConfig
     metrics: MetricsConfig = Factory(MetricsConfig)
@@ -101,7 +111,7 @@ class World:
     progress: Callable[[str], Progress]
     snapshot_process: SnapshotProcess
     open_target: Callable[[str], ObjectStore]
-    open_database: Callable[[StoreConfig], Database]
+    database: Database
     pace: Pace
     load_certificate: LoadCertificate = load_certificate
     hangups: Hangups = hangups
@@ -125,7 +135,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, SNAPSHOTTER, CHAINS, ARCHIVIST, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(9)
+REQLOG_WRITER, MATCHING, PUBLISHER, SNAPSHOTTER, CHAINS, ARCHIVIST, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(10)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -135,13 +145,15 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     matching: Mailbox[Batch] = Mailbox("matching", 4096, rank=MATCHING)
     snapshots: Mailbox[SnapshotCall] = Mailbox("snapshotter", 32, rank=SNAPSHOTTER)
     directory, log_state, snapshot_state, sessions = Directory(), LogState(), SnapshotState(), Sessions()
+    audience, feed = Audience(), Feed()
+    streams = Streams(config.streams, directory, audience, now=trio.current_time, wake=feed.wake)
     backups: Mailbox[RunBackup] = Mailbox("backup", CALLS, rank=BACKUP)
     accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
     chain_states = ChainStates(world.chains, world.clock)
 
     book = AuditBook(world.clock, world.entropy)
-    database = world.open_database(config.store)
+    database = world.database
     archive_state, store_state = ArchiveState(book), StoreState()
 
     writer = ReqlogWriter(
@@ -152,6 +164,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         clock=world.clock,
         entropy=world.entropy,
         state=log_state,
+        feed=feed,
         progress=world.progress,
     )
     matcher = Matching(
@@ -164,10 +177,12 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         blocking=world.blocking,
         die=world.die,
         directory=directory,
+        audience=audience,
         log_state=log_state,
         progress=world.progress,
         heard=accounts.heard if config.gateway.account.orders_per_trade else None,
     )
+    publisher = Publisher(streams, feed, matching.sender(PUBLISHER), world.clock)
     snapshotter = Snapshotter(
         config.snapshots,
         snapshots,
@@ -204,6 +219,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         state=backup_state,
         log_state=log_state,
     )
+    tls = _tls(config.gateway, world)
     collector = ExchangeCollector(
         version=VERSION,
         tree=lambda: root.statistics(),  # noqa: PLW0108 - the tree is made last
@@ -211,8 +227,12 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         sessions=sessions,
         log_state=log_state,
         snapshot_state=snapshot_state,
+        streams=streams,
+        feed=feed,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
+        counts=sessions.counts,
+        tls=tls,
         chain_states=chain_states,
     )
     commands = AdminCommands(
@@ -226,11 +246,12 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         backup_state=backup_state,
         chain_states=chain_states,
         demo=_demo_commands(world),
+        money=_money(world, chain_states),
+        clock=world.clock,
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
     )
-    tls = _tls(config.gateway, world)
     gateway = Gateway(
         config.gateway,
         matching.sender(GATEWAY),
@@ -239,8 +260,11 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         entropy=world.entropy,
         directory=directory,
         sessions=sessions,
+        streams=streams,
         accounts=accounts,
         tls=tls,
+        books={} if world.chains is None else world.chains.books,
+        funds=_funds(config.gateway, world, directory),
         serving=addresses.client_is,
         past=PastCandles(SqlStore(database.share(2))),
         audit=book,
@@ -256,6 +280,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             # A disk may stall for seconds, and a sync that has begun cannot be cancelled.
             Child("reqlog-writer", writer.run, start_timeout_seconds=None, stop_timeout_seconds=60),
             Child("matching", matcher.run, start_timeout_seconds=None, limit=Restarts(1, per=60)),
+            Child("publisher", publisher.run, limit=NEVER_ESCALATES),
             Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )
@@ -298,11 +323,28 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     return root
 
 
+def _funds(config: GatewayConfig, world: World, directory: Directory) -> Funds | None:
+    """Who knows of deposits and withdrawals, where there are chains."""
+    if world.chains is None:
+        return None
+    chains = ChainAddresses(directory.assets, world.chains.books)
+    return Funds(config.funds, world.chains.store, chains, world.chains.assets, world.clock)
+
+
+def _money(world: World, states: ChainStates) -> Money:
+    """What operators have to do with, where there are chains."""
+    chains = world.chains
+    if chains is None:
+        return Money()
+    wallets = {chain.name: chain.wallets for chain in chains.chains}
+    return Money(store=chains.store, assets=chains.assets, wallets=wallets, withdrawals=states.withdrawals)
+
+
 def _demo_commands(world: World) -> DemoCommands:
     """For the private chains of a demo; with real chains they refuse."""
     chains = world.chains
     hosts = {} if chains is None else chains.hosts
-    books = {} if chains is None else {chain.name: chain.book for chain in chains.chains}
+    books = {} if chains is None else chains.books
     return DemoCommands(hosts, books, world.clock)
 
 
@@ -337,7 +379,7 @@ async def serve(config: Config, world: World, ready: Callable[[Addresses], None]
     finally:
         if world.chains is not None:
             with trio.CancelScope(shield=True):
-                await world.chains.store.aclose()
+                await world.chains.aclose()
 
 
 async def _stop_at_signal(root: Supervisor) -> None:

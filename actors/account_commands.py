@@ -97,7 +97,7 @@ class AccountCommands:
     async def show(self, account: str) -> object:
         """One account."""
         view = await self._engine.directory()
-        number = _account(view, account).account
+        number = account_of(view, account).account
         details = await self._engine.ask(AccountDetails(number), AccountDetailsView)
         scales = {asset.name: asset.scale for asset in view.assets}
         return {
@@ -131,7 +131,7 @@ class AccountCommands:
 
     def _freezing(self, *, frozen: bool) -> Callable[[str], Awaitable[object]]:
         async def freeze(account: str) -> object:
-            found = _account(await self._engine.directory(), account)
+            found = account_of(await self._engine.directory(), account)
             done = await self._engine.tell(FreezeAccount(found.account, frozen))
             return {"id": found.account, "name": found.name, "frozen": frozen, "seq": done.seq}
 
@@ -139,7 +139,7 @@ class AccountCommands:
 
     async def set_tier(self, account: str, tier: str) -> object:
         """Put an account into a fee tier."""
-        found = _account(await self._engine.directory(), account)
+        found = account_of(await self._engine.directory(), account)
         command = SetAccountTier(found.account, whole(tier, "tier"))
         done = await self._engine.tell(command)
         return {"id": found.account, "name": found.name, "tier": command.tier, "seq": done.seq}
@@ -149,7 +149,7 @@ class AccountCommands:
     async def add_key(self, **words: str) -> object:
         """Define a key, under the next free number unless one is given."""
         view = await self._engine.directory()
-        owner = _account(view, words["account"])
+        owner = account_of(view, words["account"])
         words["account"] = owner.name
         number = _next(key.key for key in view.keys)
         key = key_of(spoken(KeyWords, {"id": number, **words}), {owner.name: owner.account})
@@ -169,7 +169,7 @@ class AccountCommands:
         """Free and locked, in whole assets."""
         view = await self._engine.directory()
         scales = {asset.name: asset.scale for asset in view.assets}
-        rows = await self._engine.ask(Balances(_account(view, account).account), list)
+        rows = await self._engine.ask(Balances(account_of(view, account).account), list)
         return {
             "balances": [
                 {
@@ -186,7 +186,7 @@ class AccountCommands:
         if not self._test_money:
             raise BadCall("credit is for test money, and admin.test_money is not true in this exchange's configuration")
         view = await self._engine.directory()
-        number = _account(view, account).account
+        number = account_of(view, account).account
         scale = next((known.scale for known in view.assets if known.name == asset), None)
         if scale is None:
             raise BadCall(f"there is no asset {asset!r:.50}; 'asset.list' shows them all")
@@ -206,7 +206,7 @@ class AccountCommands:
         return {"id": credit_id, "asset": asset, "amount": amount, "receipt": receipt, "repeated": repeated}
 
 
-def _account(view: DirectoryView, text: str) -> Account:
+def account_of(view: DirectoryView, text: str) -> Account:
     """By number, else by name."""
     found = _of_number_or_name({account.account: account for account in view.accounts}, text)
     if found is None:

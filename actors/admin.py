@@ -181,7 +181,7 @@ class Admin:
         outcome = "cut off by a stop; look whether it was done"
         try:
             with trio.fail_after(command.deadline_seconds):
-                result = await command.call(_words(request.params))
+                result = await command.call(_words(request.params), f"uid-{who.uid}")
         except BadCall as error:
             outcome = str(error)
             raise _Refusal(400, codes.INVALID_PARAMETER, outcome) from error

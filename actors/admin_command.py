@@ -29,6 +29,8 @@ class AdminCommand:
     """Parameters that may be left out; they come behind the others."""
     changes: bool = False
     wants_yes: bool = False
+    wants_operator: bool = False
+    """Whether `run` is told who calls, as `operator`: two different ones have to agree."""
     by_name: bool = False
     """Whether it has too many parameters for anyone to know their places."""
     deadline_seconds: float = COMMAND_SECONDS
@@ -43,8 +45,12 @@ class AdminCommand:
             words += [f"[{parameter.upper()}]" for parameter in self.optional]
         return " ".join([*words, "--yes"] if self.wants_yes else words)
 
-    async def call(self, params: Mapping[str, str | int | bool]) -> object:
+    async def call(self, params: Mapping[str, str | int | bool], operator: str = "") -> object:
         """Run it with params by name, or by place ('0', '1', …), where the value may say the name: `tier=1`.
+
+        Args:
+            params: What is said.
+            operator: Who says it.
 
         Raises:
             BadCall: a parameter is missing, unknown or there twice, or the 'yes' is missing.
@@ -63,7 +69,7 @@ class AdminCommand:
         if self.wants_yes and params.get("yes") is not True:
             raise BadCall(f"{self.name} may hurt; say that you mean it: {self.usage}")
         try:
-            return await self.run(**given)
+            return await self.run(**given, operator=operator) if self.wants_operator else await self.run(**given)
         except WordsError as error:
             raise BadCall(str(error)) from error
 

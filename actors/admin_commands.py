@@ -2,7 +2,7 @@
 
 A command takes words and gives a plain value that the admin socket encodes. Those that change something say so, and
 those that may hurt want `--yes` (`"yes":true` in JSON). Here are those about the running program; what is traded and by
-whom is in `market_commands` and `account_commands`.
+whom is in `market_commands` and `account_commands`, what is paid in and out in `money_commands`.
 """
 
 from collections import Counter
@@ -20,11 +20,12 @@ from actors.engine_line import ROOM_SECONDS, EngineLine
 from actors.gateway import Sessions
 from actors.mailbox import Sender
 from actors.market_commands import MarketCommands
+from actors.money_commands import Money, MoneyCommands
 from actors.reqlog_writer import LogState
 from actors.requests import Batch
 from actors.snapshotter import SnapshotCall, SnapshotState
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
-from actors.world import Entropy
+from actors.world import Clock, Entropy
 from book.queries import Info, InfoView
 from book.terms import MARKET_STATES
 
@@ -63,6 +64,8 @@ class AdminCommands:
         backup_state: BackupState,
         chain_states: ChainStates,
         demo: DemoCommands,
+        money: Money,
+        clock: Clock,
         entropy: Entropy,
         version: str,
         test_money: bool,
@@ -79,6 +82,7 @@ class AdminCommands:
         self._backup_state = backup_state
         self._chain_states = chain_states
         self._demo = demo
+        self._money = MoneyCommands(self._engine, money, clock, entropy)
         self._version = version
 
     def table(self) -> dict[str, AdminCommand]:
@@ -88,6 +92,7 @@ class AdminCommands:
             AdminCommand("actor.restart", ("name",), "stop and start one actor", self.restart, changes=True),
             *self._markets.commands(),
             *self._accounts.commands(),
+            *self._money.commands(),
             *self._demo.commands(),
             AdminCommand("session.list", (), "who is connected", self.list_sessions),
             AdminCommand("session.kill", ("session",), "close one connection", self.kill_session, changes=True),

@@ -1,9 +1,10 @@
 """The chains as the outside gives them to the exchange, and the actors that each of them gets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
+import trio
 from attrs import frozen
 
 from actors.chain_line import ChainLine
@@ -11,6 +12,7 @@ from actors.chain_state import AssetConfig, WatcherState, WatcherView, Withdrawa
 from actors.hot_wallet import HotWallet
 from actors.mailbox import Sender
 from actors.owners import Owners
+from actors.reconciling import Wallets
 from actors.requests import Batch
 from actors.simulated_host import BlockMaker
 from actors.supervision import NEVER_ESCALATES, Child
@@ -34,6 +36,26 @@ class SimulatedBlocks:
     block_seconds: float
 
 
+class Actor(Protocol):
+    """What the supervisor runs."""
+
+    async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        """Work until `stop`."""
+        ...
+
+
+@frozen
+class Helper:
+    """An actor that a chain needs besides its watchers: a signer, or a node of one's own."""
+
+    name: str
+    actor: Actor
+
+
+async def _nothing() -> None:
+    """There is nothing to let go of."""
+
+
 @frozen(kw_only=True)
 class Chain:
     """One chain with its assets, the coin first."""
@@ -45,14 +67,33 @@ class Chain:
     book: AddressBook
     signer: Signer
     wallet: Callable[[ChainStore], HotWallet]
-    policy: Policy
+    policy: Callable[[ChainStore, Clock], Policy]
     withdrawals: WithdrawalsConfig
+    cold_addresses: tuple[str, ...] = ()
+    """Of the cold wallet, for `reconcile`."""
     simulated: SimulatedBlocks | None = None
+    helpers: tuple[Helper, ...] = ()
+    """Started before the rest."""
+    aclose: Callable[[], Awaitable[None]] = _nothing
+    """Lets go of its nodes."""
 
     @property
     def coin(self) -> str:
         """What fees are paid in."""
         return self.withdrawals.coin
+
+    @property
+    def wallets(self) -> Wallets:
+        """Whose addresses are the exchange's own. Where outputs are spent, the fee is what they leave over."""
+        return Wallets(
+            chain=self.name,
+            coin=self.coin,
+            assets=self.assets,
+            nodes=self.nodes,
+            hot=self.signer.address,
+            cold=self.cold_addresses,
+            exact_fees=bool(self.assets[self.coin].hot_address),
+        )
 
 
 @frozen(kw_only=True)
@@ -61,6 +102,22 @@ class Chains:
 
     store: TxStore
     chains: tuple[Chain, ...]
+
+    async def aclose(self) -> None:
+        """Let go of the nodes and the store."""
+        for chain in self.chains:
+            await chain.aclose()
+        await self.store.aclose()
+
+    @property
+    def books(self) -> Mapping[str, AddressBook]:
+        """Addresses, by chain."""
+        return {chain.name: chain.book for chain in self.chains}
+
+    @property
+    def assets(self) -> Mapping[str, AssetConfig]:
+        """Every asset that is on a chain, by name."""
+        return {name: asset for chain in self.chains for name, asset in chain.assets.items()}
 
     @property
     def hosts(self) -> Mapping[str, tuple[Host, AssetConfig]]:
@@ -98,6 +155,7 @@ def children(
     made: list[Child] = []
     for chain in chains.chains:
         owners = Owners(chain.name, chain.coin, chain.book, line=line, store=chains.store, blocking=blocking)
+        made += [_child(helper.name, helper.actor) for helper in chain.helpers]
         if chain.simulated is not None:
             maker = BlockMaker(chain.simulated.host, clock, chain.simulated.block_seconds)
             made.append(_child(f"blocks-{chain.name}", maker))
@@ -120,7 +178,7 @@ def children(
             line=line,
             wallet=chain.wallet(chains.store),
             signer=chain.signer,
-            policy=chain.policy,
+            policy=chain.policy(chains.store, clock),
             clock=clock,
             random=random,
             state=states.withdrawals[chain.name],
@@ -129,5 +187,5 @@ def children(
     return made
 
 
-def _child(name: str, actor: BlockMaker | Watcher | Withdrawals) -> Child:
+def _child(name: str, actor: Actor) -> Child:
     return Child(name, actor.run, limit=NEVER_ESCALATES, stop_timeout_seconds=STOP_SECONDS)

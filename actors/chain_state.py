@@ -10,6 +10,10 @@ from actors.world import Clock
 from chains.node import BlockId
 from chains.scanner import Depth
 
+# What an operator may wish for a withdrawal that is signed: a higher fee, or that it is sent once more.
+BUMP, RETRY = "bump", "retry"
+MAX_WISHES: Final = 1_000
+
 MAX_DECIMALS: Final = 77  # 2**256 has no more digits
 
 
@@ -29,6 +33,8 @@ class AssetConfig:
     poll_seconds: float = field(default=5.0, validator=[ge(0.1), le(3600)])
     hot_address: str = ""
     """On a chain of outputs, the hot wallet's: its outputs are kept."""
+    accounted_height: int = -1
+    """What the hot wallet spent up to this block is accounted for, whatever the store says: it may have been lost."""
 
     @property
     def keep_blocks(self) -> int:
@@ -137,6 +143,7 @@ class WithdrawalsState:
         self._clock = clock
         self._states: Mapping[str, int] = {}
         self._oldest_ns = 0
+        self._wishes: dict[str, str] = {}
         self.completed = 0
         self.failed = 0
         self.paused: str | None = None
@@ -145,6 +152,17 @@ class WithdrawalsState:
         """Withdrawals on their way; `oldest_ns` is when the first of them was requested, 0 if there is none."""
         self._states = states
         self._oldest_ns = oldest_ns
+
+    def wish(self, withdrawal_id: str, wish: str) -> bool:
+        """Have the next round do this, BUMP or RETRY; False if too much is wished for already."""
+        if len(self._wishes) >= MAX_WISHES:
+            return False
+        self._wishes[withdrawal_id] = wish
+        return True
+
+    def take_wish(self, withdrawal_id: str) -> str | None:
+        """What is wished for this withdrawal, once."""
+        return self._wishes.pop(withdrawal_id, None)
 
     def view(self) -> WithdrawalsView:
         """A copy."""

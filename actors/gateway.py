@@ -22,7 +22,7 @@ from actors.arriving import Arrival, Arrivals
 from actors.audit_book import AuditBook
 from actors.chain_addresses import ChainAddresses
 from actors.directory import Directory
-from actors.funds import Funds
+from actors.funds import Funds, FundsConfig
 from actors.gateway_counts import DRAINING, OPERATOR, REPLY_MEMORY, GatewayCounts
 from actors.limits import Connections
 from actors.lost_sessions import LostSessions
@@ -33,6 +33,7 @@ from actors.replies import Replies
 from actors.reply_memory import whom_to_cut
 from actors.requests import Batch
 from actors.session import Session, SessionLimits, SessionStatistics
+from actors.streams import Streams
 from actors.tls import Tls
 from actors.traffic import Traffic
 from actors.world import Clock, Entropy, Network, Peer
@@ -101,6 +102,7 @@ class GatewayConfig:
     """For replies that clients do not take, over all connections."""
     session: SessionLimits = field(factory=SessionLimits)
     account: AccountLimitsConfig = field(factory=AccountLimitsConfig)
+    funds: FundsConfig = field(factory=FundsConfig)
 
 
 class Sessions:
@@ -177,6 +179,7 @@ class Gateway:
         entropy: For nonces.
         directory: What is defined, for names and decimals.
         sessions: The register to keep.
+        streams: Where sessions follow channels.
         accounts: What accounts may do, over all their connections.
         tls: The certificate; None where connections are not encrypted.
         serving: Told the address clients can connect to, at every start.
@@ -196,6 +199,7 @@ class Gateway:
         entropy: Entropy,
         directory: Directory,
         sessions: Sessions,
+        streams: Streams,
         accounts: AccountLimits,
         tls: Tls | None,
         serving: Callable[[Peer], None],
@@ -216,6 +220,7 @@ class Gateway:
         self._audit = audit
         self._replies = Replies(directory, books)
         self._sessions = sessions
+        self._streams = streams
         self._counts = sessions.counts
         self._accounts = accounts
         self._serving = serving
@@ -326,6 +331,7 @@ class Gateway:
             matching=self._matching,
             venues=self._directory.venues,
             replies=self._replies,
+            streams=self._streams,
             clock=self._clock,
             entropy=self._entropy,
             lost=self._lost.add,

@@ -19,11 +19,12 @@ HALF_LINE: Final = "half a line"
 LONG_LINE: Final = "line too long"
 FAILED_LOGONS: Final = "failed logons"
 NOT_READING: Final = "not reading"
+EVENTS_UNREAD: Final = "events not read"
 REPLY_MEMORY: Final = "reply memory"
 STRANGE_HEADER: Final = "header of a stranger"
 OPERATOR: Final = "operator"
 CLOSED_CONNECTIONS: Final = (
-    *(IDLE, HALF_LINE, LONG_LINE, FAILED_LOGONS, NOT_READING, REPLY_MEMORY, STRANGE_HEADER, OPERATOR),
+    *(IDLE, HALF_LINE, LONG_LINE, FAILED_LOGONS, NOT_READING, EVENTS_UNREAD, REPLY_MEMORY, STRANGE_HEADER, OPERATOR),
 )
 
 # Which limit refused a request.

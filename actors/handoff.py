@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from actors.audience import Committed
 from actors.mailbox import Call
 from actors.requests import Batch, Outcome
 from persistence.codec import CheckRecord
@@ -27,6 +28,7 @@ class Handoff(Struct, frozen=True):
     time_ns: int
     check: bytes | None  # the check record of the state behind them; None where an engine failure made it unknown
     answers: list[tuple[Batch, list[Outcome]]]
+    committed: Committed | None  # what the publisher is told then; None where nobody follows anything of it
 
 
 class Checked(Struct, frozen=True):

@@ -7,7 +7,7 @@ Coins are spent only from blocks at depth, so that no reorganisation takes back 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -16,8 +16,12 @@ from chains import bitcoin_coins, ethereum_fees
 from chains.bitcoin_coins import BitcoinFees
 from chains.ethereum_fees import EthereumFees
 from chains.node import AccountNode, BlockId, FeeRate, InBlock, Node, Outpoint
-from chains.wallet import BitcoinPlan, Coin, EthereumPlan, Output, Plan
+from chains.wallet import BitcoinPlan, Coin, EthereumPlan, NotEnough, Output, Plan, WalletError
+from persistence import txstore
 from persistence.txstore import ChainStore, Utxo, WithdrawalRow, WithdrawalTx
+
+# States of a withdrawal whose transaction may not be mined yet.
+ON_CHAIN_SOON: Final[tuple[txstore.WithdrawalState, ...]] = ("signed", "broadcast")
 
 
 class GasNode(AccountNode, Protocol):
@@ -101,10 +105,11 @@ class OutputsWallet:
         ]
 
     async def _coin(self, txid: str, n: int) -> Coin:
-        for utxo in await self.store.utxos(self.asset.asset):
-            if (utxo.output.txid, utxo.output.n) == (txid, n):
-                return _coin(utxo)
-        raise AssertionError(f"{self.asset.asset}: the output {txid}:{n} of a waiting withdrawal is spent")
+        utxo = await self.store.utxo(self.asset.asset, txstore.Outpoint(txid, n))
+        if utxo is None or utxo.spent_height is not None:
+            # The watcher has seen a block that has it, and this node has not.
+            raise WalletError(f"its output {txid}:{n} is spent, or gone")
+        return _coin(utxo)
 
     async def _rate(self) -> int:
         estimate = await self.node.fee_rate()
@@ -135,13 +140,15 @@ class AccountsWallet:
     """Nonces below this one were used before the exchange had the key, or an operator has looked at them."""
 
     async def plan(self, row: WithdrawalRow) -> Plan:
-        """Pay with the next nonce."""
+        """Pay with the next nonce, if there is enough beside what is on its way already."""
         output = Output(row.address, row.amount)
         nonce = await self.store.next_nonce(self.chain, self.address)
         node = self.nodes[row.asset]
+        head = await node.head()
         if nonce is None:
-            nonce = await node.nonce(self.address, await node.head())
-        return ethereum_fees.plan_transfer(
+            nonce = await node.nonce(self.address, head)
+        await self._demand(row.asset, row.amount, head)
+        plan = ethereum_fees.plan_transfer(
             output,
             self.tokens[row.asset],
             chain_id=self.chain_id,
@@ -150,6 +157,20 @@ class AccountsWallet:
             rate=await self._rate(),
             fees=self.fees,
         )
+        paid = row.amount if row.asset == self.coin else 0
+        await self._demand(self.coin, paid + plan.gas * plan.max_fee, head)
+        return plan
+
+    async def _demand(self, asset: str, amount: int, head: BlockId) -> None:
+        """Raises NotEnough where the address has less than this beside what is on its way."""
+        spendable = await self.nodes[asset].balance(self.address, head)
+        for state in ON_CHAIN_SOON:
+            for row in await self.store.withdrawals(self.chain, state):
+                spendable -= row.amount if row.asset == asset else 0
+                if asset == self.coin:
+                    spendable -= max(tx.fee for tx in await self.store.withdrawal_txs(row.id))
+        if spendable < amount:
+            raise NotEnough(amount, max(0, spendable))
 
     async def replacement(self, row: WithdrawalRow, txs: Sequence[WithdrawalTx]) -> Plan:  # noqa: ARG002 - it is in them
         """The same nonce, dearer."""

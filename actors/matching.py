@@ -25,6 +25,7 @@ from typing import Final, NoReturn
 import trio
 from attrs import frozen
 
+from actors.audience import Audience
 from actors.directory import Directory
 from actors.engine_clock import EngineClock
 from actors.handoff import Barrier, Handoff, LogItem
@@ -77,6 +78,7 @@ class Matching:
         blocking: Blocking,
         die: Callable[[int, str], NoReturn],
         directory: Directory,
+        audience: Audience,
         log_state: LogState,
         progress: Callable[[str], Progress],
         heard: Callable[[list[Event]], None] | None = None,
@@ -90,6 +92,7 @@ class Matching:
         self._blocking = blocking
         self._die = die
         self._directory = directory
+        self._audience = audience
         self._log_state = log_state
         self._progress = progress
         self._heard = heard
@@ -134,6 +137,7 @@ class Matching:
             next_seq=end.next_seq,
             quarantine=self._quarantine,
             directory=self._directory,
+            audience=self._audience,
             die=self._die,
             heard=self._heard,
         )

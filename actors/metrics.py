@@ -21,10 +21,15 @@ from actors.accepting import serve_some
 from actors.backup import BackupState
 from actors.chain_parts import ChainStates
 from actors.chain_state import WatcherView, WithdrawalsView
+from actors.feed import Feed
+from actors.gateway_counts import GatewayCounts
+from actors.gateway_metrics import gateway_metrics
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.snapshotter import SnapshotState
+from actors.streams import Streams
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
+from actors.tls import Tls
 from actors.withdrawals import ON_THEIR_WAY
 from actors.world import Network, Peer
 from book.engine import ENGINE_VERSION
@@ -58,8 +63,12 @@ class ExchangeCollector(Collector):
         sessions: Sized,
         log_state: LogState,
         snapshot_state: SnapshotState,
+        streams: Streams,
+        feed: Feed,
         wall_ns: Callable[[], int],
         backup_state: BackupState,
+        counts: GatewayCounts,
+        tls: Tls | None,
         chain_states: ChainStates,
     ) -> None:
         self._version = version
@@ -68,8 +77,12 @@ class ExchangeCollector(Collector):
         self._sessions = sessions
         self._log_state = log_state
         self._snapshot_state = snapshot_state
+        self._streams = streams
+        self._feed = feed
         self._wall_ns = wall_ns
         self._backup_state = backup_state
+        self._counts = counts
+        self._tls = tls
         self._chain_states = chain_states
 
     def collect(self) -> Iterator[Metric]:
@@ -79,7 +92,9 @@ class ExchangeCollector(Collector):
         yield from _actor_metrics(self._tree().flat())
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
         yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))
+        yield from gateway_metrics(self._counts, self._tls)
         yield from _log_metrics(self._log_state)
+        yield from _stream_metrics(self._streams, self._feed)
         yield from _snapshot_metrics(self._snapshot_state, self._wall_ns())
         yield from _backup_metrics(self._backup_state)
         yield from _watcher_metrics(self._chain_states.watcher_views())
@@ -182,6 +197,25 @@ def _log_metrics(log: LogState) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "tallystick_log_has_room", "0 while new orders are refused for want of disk.", view.has_room
     )
+
+
+def _stream_metrics(streams: Streams, feed: Feed) -> Iterator[Metric]:
+    state = streams.state
+    yield GaugeMetricFamily(
+        "tallystick_subscriptions", "Channels that clients follow, each one's.", streams.subscriptions
+    )
+    yield GaugeMetricFamily("tallystick_channels", "Channels that are kept up.", streams.channels)
+    yield CounterMetricFamily("tallystick_stream_events", "Events published since the process began.", state.events)
+    yield CounterMetricFamily("tallystick_stream_deliveries", "Events handed to connections.", state.delivered)
+    yield CounterMetricFamily(
+        "tallystick_stream_resumes", "Subscriptions that went on where they stopped.", state.resumed
+    )
+    yield CounterMetricFamily("tallystick_stream_gaps", "Subscriptions told that something is missing.", state.gaps)
+    yield CounterMetricFamily("tallystick_slow_consumers", "Clients cut off as too slow.", state.slow_consumers)
+    yield GaugeMetricFamily(
+        "tallystick_publisher_lag_seconds", "From the disk to the last follower, of the last round.", state.lag_seconds
+    )
+    yield CounterMetricFamily("tallystick_publisher_overruns", "Times that the publisher did not keep up.", feed.lost)
 
 
 def _snapshot_metrics(state: SnapshotState, now_ns: int) -> Iterator[Metric]:

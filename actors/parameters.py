@@ -11,8 +11,9 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from book.decimals import MAX_CHARACTERS
 from book.history import INTERVALS
-from book.terms import MAX_INT
+from book.terms import MAX_INT, ORDER_TYPES, SELF_TRADE_MODES, SIDES, TIMES_IN_FORCE
 
 MAX_ID_CHARACTERS: Final = 36
 MAX_DEPTH: Final = 5_000
@@ -22,6 +23,8 @@ DEFAULT_TRADES: Final = 100
 MAX_ROWS: Final = 1_000
 DEFAULT_ROWS: Final = 500
 MAX_BATCH_ORDERS: Final = 50
+MAX_CHANNELS: Final = 200
+MAX_CHANNEL_CHARACTERS: Final = 64
 MAX_CANCEL_AFTER_MS: Final = 86_400_000
 MAX_RECV_WINDOW_MS: Final = 60_000
 DEFAULT_RECV_WINDOW_MS: Final = 5_000
@@ -35,25 +38,53 @@ _MAX_MS: Final = MAX_INT // 1_000_000  # the engine counts nanoseconds, and no f
 
 Id = Annotated[int, Meta(ge=-(2**63), le=_MAX_INT)] | Annotated[str, Meta(max_length=MAX_ID_CHARACTERS)]
 
-# What msgspec cannot check as fast as we can; `actors.intake` does.
+# What msgspec cannot check as fast as we can; `actors.intake` does, and the JSON Schema says it.
 NUMBER_WORDS: Final = 'a decimal in a string, such as "12.5": no sign, no exponent, at most 40 characters'
 CLIENT_ORDER_ID_WORDS: Final = "a string of 1 to 36 of the characters A-Z a-z 0-9 . _ : / -"
 
 Symbol = Annotated[str, Meta(min_length=1, description="the name of a market, such as BTC-USDT")]
-Side = Annotated[str, Meta(min_length=1, description="BUY or SELL")]
+Side = Annotated[str, Meta(min_length=1, description="BUY or SELL", extra_json_schema={"enum": list(SIDES.values())})]
 OrderType = Annotated[
     str,
     Meta(
         min_length=1,
         description="LIMIT, MARKET, STOP_LOSS, STOP_LOSS_LIMIT, TAKE_PROFIT or TAKE_PROFIT_LIMIT",
+        extra_json_schema={"enum": list(ORDER_TYPES.values())},
     ),
 ]
-TimeInForce = Annotated[str, Meta(min_length=1, description="GTC, IOC, FOK or GTD")]
-SelfTradeMode = Annotated[
-    str, Meta(min_length=1, description="NONE, EXPIRE_TAKER, EXPIRE_MAKER, EXPIRE_BOTH or DECREMENT")
+TimeInForce = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="GTC, IOC, FOK or GTD",
+        extra_json_schema={"enum": list(TIMES_IN_FORCE.values())},
+    ),
 ]
-Number = Annotated[str, Meta(min_length=1, description=NUMBER_WORDS)]
-ClientOrderId = Annotated[str, Meta(min_length=1, max_length=36, description=CLIENT_ORDER_ID_WORDS)]
+SelfTradeMode = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description="NONE, EXPIRE_TAKER, EXPIRE_MAKER, EXPIRE_BOTH or DECREMENT",
+        extra_json_schema={"enum": list(SELF_TRADE_MODES.values())},
+    ),
+]
+Number = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        description=NUMBER_WORDS,
+        extra_json_schema={"pattern": r"^[0-9]+(\.[0-9]+)?$", "maxLength": MAX_CHARACTERS},
+    ),
+]
+ClientOrderId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=36,
+        description=CLIENT_ORDER_ID_WORDS,
+        extra_json_schema={"pattern": "^[A-Za-z0-9._:/-]+$"},
+    ),
+]
 OrderId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="the id of an order, a positive integer")]
 FromId = Annotated[int, Meta(ge=1, le=_MAX_INT, description="an id, a positive integer")]
 WithdrawOrderId = Annotated[str, Meta(min_length=1, max_length=36, description=CLIENT_ORDER_ID_WORDS)]
@@ -83,6 +114,21 @@ KeyName = Annotated[
 Signature = Annotated[
     str, Meta(min_length=1, max_length=128, description="an Ed25519 signature, 64 bytes in base64 or hex")
 ]
+ChannelName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_CHANNEL_CHARACTERS,
+        description="the name of a channel, such as book:BTC-USDT, kline_1m:BTC-USDT or user",
+    ),
+]
+Channels = Annotated[
+    list[ChannelName],
+    Meta(
+        min_length=1, max_length=MAX_CHANNELS, description="a list of 1 to 200 names of channels, such as book:BTC-USDT"
+    ),
+]
+FromSeq = Annotated[int, Meta(ge=1, le=_MAX_INT, description="the number of an event, a positive integer")]
 # Read one by one, so that a bad one costs only itself.
 BatchOrders = Annotated[
     list[Raw],
@@ -255,6 +301,19 @@ class RecentTradesParams(Params, frozen=True):
 
     symbol: Symbol
     limit: TradesLimit = DEFAULT_TRADES
+
+
+class ChannelsParams(Params, frozen=True):
+    """Channels, by name."""
+
+    channels: Channels
+
+
+class ResumeParams(Params, frozen=True):
+    """A channel, and the number of the first event that is wanted."""
+
+    channel: ChannelName
+    from_seq: FromSeq
 
 
 class CandlesParams(Params, frozen=True):

@@ -24,9 +24,9 @@ BACKOFF: Final = Backoff(first_seconds=0.5, cap_seconds=60.0, jitter=0.5)
 
 
 class Patience:
-    """Retries for one actor; `trouble` is told why it waits, and None once it does not any more."""
+    """Retries for one actor; `trouble` is told each time why it waits."""
 
-    def __init__(self, random: Random, trouble: Callable[[str | None], None], backoff: Backoff = BACKOFF) -> None:
+    def __init__(self, random: Random, trouble: Callable[[str], None], backoff: Backoff = BACKOFF) -> None:
         self._random = random
         self._trouble = trouble
         self._backoff = backoff
@@ -37,7 +37,6 @@ class Patience:
             retry=retry_if_exception_type(PASSES), wait=self._wait, sleep=trio.sleep, before_sleep=self._tell
         )
         result: T = await retrying(action)
-        self._trouble(None)
         return result
 
     def _wait(self, state: RetryCallState) -> float:

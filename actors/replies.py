@@ -18,8 +18,9 @@ from actors.funds import withdrawal_info
 from actors.mailbox import Busy, Faulted, NotDone, OutcomeUnknown, Stopped
 from actors.parameters import INTERVALS_NS
 from actors.requests import Done, Outcome
+from actors.results import Result
 from actors.sentences import sentence
-from actors.wire import Refusal, Reply, refusal
+from actors.wire import SLICE_ROWS, LongReply, Refusal, Reply, refusal
 from book import codes
 from book.decimals import format_units
 from book.definitions import Asset
@@ -63,6 +64,9 @@ from chains.wallet import AddressBook
 _PPM_DECIMALS: Final = 6
 
 
+Answered = Reply | LongReply | Refusal
+
+
 class Replies:
     """Makes reply lines, from what `Directory` says names and decimals are; `books` has the chains' addresses."""
 
@@ -72,7 +76,7 @@ class Replies:
         self._assets = directory.assets
         self._chains = ChainAddresses(directory.assets, books or {})
         self._venues = directory.venues
-        self._makers: dict[type, Callable[[Any, Any], Reply]] = {
+        self._makers: dict[type, Callable[[Any, Any], Reply | LongReply]] = {
             wire.OrderPlace: self._placed,
             wire.OrderCancel: self._canceled,
             wire.OrderAmend: self._amended,
@@ -96,7 +100,7 @@ class Replies:
             wire.WithdrawApply: self._withdrawn,
         }
 
-    def reply(self, request: wire.Request, outcome: Outcome) -> Reply | Refusal:
+    def reply(self, request: wire.Request, outcome: Outcome) -> Answered:
         """The line that answers `request`."""
         if type(outcome) is Rejected:
             if type(request) is wire.DepositAddress and outcome.reason == "HAS_ADDRESS":
@@ -168,8 +172,8 @@ class Replies:
     def _order_status(self, request: wire.OrderStatus, order: OrderView) -> Reply:
         return Reply(request.id, 200, self._order(order))
 
-    def _orders(self, request: wire.OpenOrders | wire.AllOrders, orders: list[OrderView]) -> Reply:
-        return Reply(request.id, 200, results.Orders([self._order(order) for order in orders]))
+    def _orders(self, request: wire.OpenOrders | wire.AllOrders, orders: list[OrderView]) -> Reply | LongReply:
+        return _rows(request, results.Orders, orders, self._order)
 
     def _order(self, order: OrderView) -> results.Order:
         venue = self._venues[order.symbol]
@@ -194,8 +198,8 @@ class Replies:
 
     # ------------------------------------------------------------------------------------------------ accounts, markets
 
-    def _my_trades(self, request: wire.MyTrades, trades: list[AccountTrade]) -> Reply:
-        return Reply(request.id, 200, results.AccountTrades([self._my_trade(trade) for trade in trades]))
+    def _my_trades(self, request: wire.MyTrades, trades: list[AccountTrade]) -> Reply | LongReply:
+        return _rows(request, results.AccountTrades, trades, self._my_trade)
 
     def _my_trade(self, trade: AccountTrade) -> results.AccountTradeInfo:
         venue = self._venues[trade.symbol]
@@ -230,19 +234,19 @@ class Replies:
         asks = [(price(ticks), quantity(lots)) for ticks, lots in view.asks]
         return Reply(request.id, 200, results.Levels(view.symbol, view.seq, bids, asks))
 
-    def _recent_trades(self, request: wire.RecentTrades, trades: list[PublicTrade]) -> Reply:
+    def _recent_trades(self, request: wire.RecentTrades, trades: list[PublicTrade]) -> Reply | LongReply:
         venue = self._venues[request.params.symbol]
-        rows = [
-            results.TradeInfo(
+
+        def row(trade: PublicTrade) -> results.TradeInfo:
+            return results.TradeInfo(
                 trade.trade_id,
                 venue.format_price(trade.price),
                 venue.format_quantity(trade.quantity),
                 SIDES[trade.taker_side],
                 trade.time_ns // NS_PER_MS,
             )
-            for trade in trades
-        ]
-        return Reply(request.id, 200, results.Trades(rows))
+
+        return _rows(request, results.Trades, trades, row)
 
     def _day_ticker(self, request: wire.DayTicker, day: TickerView) -> Reply:
         venue = self._venues[day.symbol]
@@ -260,12 +264,13 @@ class Replies:
         )
         return Reply(request.id, 200, ticker)
 
-    def _candles(self, request: wire.Candles, candles: list[Candle]) -> Reply:
+    def _candles(self, request: wire.Candles, candles: list[Candle]) -> Reply | LongReply:
         venue = self._venues[request.params.symbol]
         price = venue.format_price
         last_ns = INTERVALS_NS[request.params.interval] - 1
-        rows: list[results.Kline] = [
-            (
+
+        def row(candle: Candle) -> results.Kline:
+            return (
                 candle.open_ns // NS_PER_MS,
                 price(candle.open),
                 price(candle.high),
@@ -274,9 +279,8 @@ class Replies:
                 venue.format_quantity(candle.volume),
                 (candle.open_ns + last_ns) // NS_PER_MS,
             )
-            for candle in candles
-        ]
-        return Reply(request.id, 200, results.Klines(rows))
+
+        return _rows(request, results.Klines, candles, row)
 
     def _exchange_info(self, request: wire.ExchangeInfo, view: DirectoryView) -> Reply:
         assets = [_asset(asset) for asset in view.assets]
@@ -314,6 +318,15 @@ class Replies:
             reason=rejected.reason or UNSET,
             order_id=rejected.ref if rejected.reason == "DUPLICATE_CLIENT_ORDER_ID" else UNSET,
         )
+
+
+def _rows(
+    request: wire.Request, result: Callable[[list[Any]], Result], rows: list[Any], make: Callable[[Any], Any]
+) -> Reply | LongReply:
+    """A reply that is one list; the rows of a long one are made when they are encoded."""
+    if len(rows) > SLICE_ROWS:
+        return LongReply(Reply(request.id, 200, result([])), rows, make)
+    return Reply(request.id, 200, result([make(row) for row in rows]))
 
 
 def _fill(venue: Venue, trade: Trade, order_id: int) -> results.Fill:

@@ -3,7 +3,8 @@
 Theory of operation. It takes all that matching has handed on since it last looked, appends the records as one frame,
 syncs it in a worker thread, and then releases, in order, the answers of every batch in it: group commit, with at most
 one unsynced frame at any moment. Reads travel in the same queue, so they are released behind everything they may have
-seen. With nothing to log, nothing is synced and the answers leave at once.
+seen. With nothing to log, nothing is synced and the answers leave at once. Behind the answers goes what those are told
+who follow markets and accounts: into the publisher's feed, which never makes it wait.
 
 It owns the log's files. At its start it recovers, from the newest good snapshot's segment on: a torn tail is repaired
 and what was found is synced before anything is taken. Handoffs carry the incarnation of the matching that made them,
@@ -23,6 +24,7 @@ import trio
 from attrs import Factory, field, frozen
 from attrs.validators import ge, gt
 
+from actors.feed import Feed
 from actors.handoff import Barrier, CheckCall, Checked, Handoff, LogItem, SealCall
 from actors.mailbox import Busy, Mailbox, OutcomeUnknown
 from actors.world import Blocking, Clock, Entropy
@@ -124,10 +126,12 @@ class ReqlogWriter:
         clock: Clock,
         entropy: Entropy,
         state: LogState,
+        feed: Feed,
         progress: Callable[[str], Progress],
     ) -> None:
         self._config = config
         self._mailbox = mailbox
+        self._feed = feed
         self._disk = disk
         self._blocking = blocking
         self._clock = clock
@@ -143,7 +147,15 @@ class ReqlogWriter:
         """
         reqlog = await self._blocking(self._open)
         self._state.reqlog = reqlog
-        pen = _Pen(self._config, reqlog, blocking=self._blocking, clock=self._clock, state=self._state, stop=stop)
+        pen = _Pen(
+            self._config,
+            reqlog,
+            blocking=self._blocking,
+            clock=self._clock,
+            state=self._state,
+            feed=self._feed,
+            stop=stop,
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._interrupt_at, stop)
             nursery.start_soon(pen.keep_prepared)
@@ -204,9 +216,11 @@ class _Pen:
         blocking: Blocking,
         clock: Clock,
         state: LogState,
+        feed: Feed,
         stop: trio.Event,
     ) -> None:
         self._config = config
+        self._feed = feed
         self._reqlog = reqlog
         self._blocking = blocking
         self._clock = clock
@@ -290,6 +304,8 @@ class _Pen:
         for handoff in group:
             for batch, outcomes in handoff.answers:
                 batch.settle(outcomes)
+            if handoff.committed is not None:
+                self._feed.offer(handoff.committed)
 
     async def _append(self, records: list[bytes], check: bytes | None, time_ns: int) -> None:
         """Append the records: in one frame, or in more where they do not fit the open segment."""

@@ -226,6 +226,12 @@ class DayTicker(Result, frozen=True):
     close_time: int
 
 
+class Subscriptions(Result, frozen=True):
+    """The channels that this connection follows now, in the order in which it subscribed to them."""
+
+    channels: list[str]
+
+
 # Opening time, open, high, low, close, volume, and the last millisecond that is part of it.
 Kline = tuple[int, str, str, str, str, str, int]
 

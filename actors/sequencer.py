@@ -14,6 +14,7 @@ from typing import Final, NoReturn, get_args
 
 import structlog
 
+from actors.audience import AccountNews, Audience, Committed, Refused, account_news
 from actors.directory import Directory
 from actors.engine_clock import EngineClock
 from actors.explaining import why_refused
@@ -65,6 +66,7 @@ class Sequencer:
         next_seq: int,
         quarantine: Quarantine,
         directory: Directory,
+        audience: Audience,
         die: Callable[[int, str], NoReturn],
         heard: Callable[[list[Event]], None] | None = None,
     ) -> None:
@@ -74,10 +76,13 @@ class Sequencer:
         self._next_seq = next_seq
         self._quarantine = quarantine
         self._directory = directory
+        self._audience = audience
+        self._audience_version = 0
         self._die = die
         self._heard = heard
         self._records: list[bytes] = []
         self._events: list[Event] = []
+        self._news: list[AccountNews | Refused] = []
         self._listed = False
         self.failure: Exception | None = None
         """What the engine raised instead of answering: a bug in it, after which its state is unknown."""
@@ -110,6 +115,7 @@ class Sequencer:
 
     def work(self, batches: Sequence[Batch], *, accept_orders: bool) -> Handoff:
         """Let fall due what is, then work off the batches; with `accept_orders` false, orders are answered busy."""
+        self._look_at_audience()
         time_ns = self._clock.now()
         first_seq = self._next_seq
         if self._is_due(time_ns):
@@ -171,6 +177,8 @@ class Sequencer:
         if isinstance(outcome, Rejected):
             self._records.append(codec.encode_refused(time_ns, command, outcome.code, outcome.reason))
             self._next_seq = seq + 1
+            if self._audience.accounts:
+                self._tell_refused(command, outcome, time_ns)
             return outcome
         self._keep(command, time_ns, outcome)
         return Done(seq, time_ns, outcome)
@@ -178,6 +186,8 @@ class Sequencer:
     def _keep(self, command: Command, time_ns: int, events: list[Event]) -> None:
         self._records.append(codec.encode_command(time_ns, command))
         self._events += events
+        if self._audience.accounts:
+            self._news += account_news(self._engine, self._audience.accounts, events, time_ns)
         self._next_seq += 1
         if type(command) in _LISTINGS:
             self._listed = True
@@ -192,7 +202,26 @@ class Sequencer:
                 self._heard(events)
             if self.failure is None:
                 check = codec.encode_check(time_ns, self._engine.digest.value(), self._engine.totals())
-        return Handoff(self._incarnation, first_seq, records, time_ns, check, answers)
+        committed = self._committed(events, time_ns)
+        return Handoff(self._incarnation, first_seq, records, time_ns, check, answers, committed)
+
+    def _look_at_audience(self) -> None:
+        """Who follows what may have changed since the last round."""
+        if self._audience_version != self._audience.version:
+            self._audience_version = self._audience.version
+            self._engine.watch(self._audience.books)
+
+    def _tell_refused(self, command: Command, rejected: Rejected, time_ns: int) -> None:
+        order = command.order if isinstance(command, ReplaceOrder) else command
+        if isinstance(order, PlaceOrder) and order.account in self._audience.accounts:
+            self._news.append(Refused(time_ns, order, rejected))
+
+    def _committed(self, events: list[Event], time_ns: int) -> Committed | None:
+        """What those who follow are told of this round; of books nothing where a failure left the engine unknown."""
+        news, self._news = self._news, []
+        public = events if self._audience.everybody else []
+        books = self._engine.take_changes() if self._audience.books and self.failure is None else []
+        return Committed(time_ns, public, books, news) if public or books or news else None
 
     def _fill_directory(self, time_ns: int) -> None:
         view = self._engine.query(DirectoryQuery(), time_ns)

@@ -10,6 +10,10 @@ more for what has long answers; beyond that the reader stops reading, and TCP ma
 mailbox is full the reader waits likewise, and past a deadline answers 'busy'. And a client that does not read its
 answers is cut off at a deadline.
 
+What the client follows comes from `actors.streams`, already encoded: it is pushed into an outbox, which the writer
+empties between replies. A client that lets too much wait there is told that it is too slow and shown out: nothing is
+left out silently. To subscribe takes effect when its reply is written, so the events come behind it.
+
 What needs the store of chain transactions is a turn of its own. A task asks, and gives up at a deadline, so that an
 answer that does not come holds up those behind it no longer than that.
 
@@ -19,8 +23,10 @@ A client may want its orders cancelled when the connection ends. Matching arms t
 answered, and from the moment it might be armed the end of this task, however it comes, reports the session as lost.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import chain
 from math import ceil, inf
 from operator import length_hint
 from typing import Any, Final
@@ -38,8 +44,10 @@ from actors.account_limits import AccountLimit, AccountLimits
 from actors.audit_book import AuditBook
 from actors.chain_addresses import NO_CHAINS, ChainAddresses
 from actors.directory import Venue
+from actors.encoding import encoded
 from actors.funds import Funds
 from actors.gateway_counts import (
+    EVENTS_UNREAD,
     FAILED_LOGONS,
     HALF_LINE,
     IDLE,
@@ -53,19 +61,23 @@ from actors.gateway_counts import (
 from actors.intake import Identity, Intake
 from actors.limits import TokenBucket
 from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
+from actors.outbox import Outbox
 from actors.past_candles import PastCandles
 from actors.proxy_protocol import looks_like_header
 from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
+from actors.stream_events import ServerShutdown
+from actors.streams import Streams
 from actors.traffic import Speaker, Traffic
-from actors.turns import Group, Turn, Turns
+from actors.turns import Group, Late, Turn, Turns
 from actors.wire import Line, Refusal, RefusedError, Reply, refusal, weight_of
 from actors.world import Clock, Entropy, Peer
 from book.codes import (
     INVALID_JSON,
     INVALID_PARAMETER,
     REJECTED_KEY,
+    SLOW_CONSUMER,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_REQUESTS,
     UNAUTHORIZED,
@@ -73,7 +85,7 @@ from book.codes import (
 from book.commands import ArmSession, LoseSession
 from book.definitions import Key
 from book.queries import Logon
-from book.terms import NS_PER_MS, PERMISSIONS
+from book.terms import NS_PER_MS, PERMISSIONS, READ
 
 # As much as is read at once: a window of requests, so that a loaded connection makes large batches.
 READ_BYTES: Final = 256 * 1024
@@ -81,6 +93,8 @@ READ_BYTES: Final = 256 * 1024
 TURN_WEIGHT: Final = 512
 # One write takes at most this weight and one turn more: longer ones would hold up the other connections.
 WRITE_WEIGHT: Final = 1024
+# The same in bytes, for what the client has subscribed to.
+WRITE_BYTES: Final = 256 * 1024
 NONCE_BYTES: Final = 16
 # The owner of a key mistypes now and then; whoever fails more often is guessing.
 MAX_FAILED_LOGONS: Final = 5
@@ -120,6 +134,8 @@ class SessionLimits:
     requests_per_second: int = _count(100_000)
     burst: int = _count(200_000)
     """Requests that may come at once after a while of silence."""
+    event_bytes: int = _count(4_194_304)
+    """Of events that wait for the client to read them, before it is cut off as too slow."""
 
 
 @frozen
@@ -137,6 +153,8 @@ class SessionStatistics:
     """Lines answered or being answered."""
     in_flight: int
     """Weight of what is not answered yet."""
+    subscriptions: int
+    """Channels it follows."""
 
 
 class Session:
@@ -149,6 +167,7 @@ class Session:
         matching: Where batches go.
         venues: The markets, by name, as the directory keeps them.
         replies: Makes answers.
+        streams: Where channels are followed.
         clock: For the times that clients see.
         entropy: For the nonce.
         lost: Told this session's number when it is over and its orders are to be cancelled.
@@ -172,6 +191,7 @@ class Session:
         matching: Sender[Batch],
         venues: Mapping[str, Venue],
         replies: Replies,
+        streams: Streams,
         clock: Clock,
         entropy: Entropy,
         lost: Callable[[int], None],
@@ -191,6 +211,7 @@ class Session:
         self._matching = matching
         self._venues = venues
         self._replies = replies
+        self._streams = streams
         self._clock = clock
         self._lost = lost
         self._chains = chains
@@ -228,6 +249,7 @@ class Session:
         # What is under way.
         self._lines = Lines()
         self._turns = Turns()
+        self._outbox = Outbox(limits.event_bytes)
         self._unsent = 0
         self._writing: list[Turn] = []
         self._requests = 0
@@ -252,6 +274,7 @@ class Session:
                         nursery.start_soon(self._write)
                         await self._read()
                 finally:
+                    self._streams.leave(self)
                     if self._armed:
                         self._lost(self.number)
                     self._speak_as(None)
@@ -260,12 +283,27 @@ class Session:
 
     def stop(self) -> None:
         """Read no more; answer what was read, then close."""
+        if self._streams.follows(self):
+            self._append(ServerShutdown(self._now_ms()))
         self._stopping = True
         self._receiving.cancel()
 
     def kill(self) -> None:
         """Close at once. What is in flight happens or not, as if the client had gone."""
         self._scope.cancel()
+
+    def push(self, lines: Sequence[bytes]) -> None:
+        """Send events, behind what was pushed before. Never blocks or raises."""
+        if self._expelled or not self._reading:
+            return
+        if self._outbox.put(lines):
+            self._news.set()
+            return
+        self._streams.state.slow_consumers += 1
+        self._streams.leave(self)
+        self._outbox.clear()
+        self._expel(EVENTS_UNREAD, SLOW_CONSUMER, "events come faster than they are read; resume where they stop")
+        self._receiving.cancel()
 
     def statistics(self) -> SessionStatistics:
         """What an operator wants to know."""
@@ -278,6 +316,7 @@ class Session:
             self._connected_since,
             self._requests,
             self._turns.weight,
+            len(self._streams.of(self)),
         )
 
     def held_bytes(self) -> int:
@@ -317,7 +356,7 @@ class Session:
 
     async def _receive(self) -> bytes:
         """What arrives next; nothing at the client's end, at `stop`, and when a deadline passed."""
-        while not self._stopping:
+        while not (self._stopping or self._expelled):
             with trio.CancelScope(deadline=min(self._idle_at, self._half_line_at)) as self._receiving:
                 try:
                     return bytes(await self._stream.receive_some(READ_BYTES))
@@ -330,7 +369,7 @@ class Session:
                 self._expel(HALF_LINE, INVALID_JSON, f"the line was not finished within {seconds:g} s")
                 break
             if now < self._idle_at:
-                continue  # it was `stop`
+                continue  # it was `stop`, or it was too slow
             if not self._turns.weight:
                 self._expel(IDLE, TOO_MANY_CONNECTIONS, "no request came for a while: idle connections are not kept")
                 break
@@ -398,6 +437,8 @@ class Session:
                     return request
                 elif type(request) is wire.OrderBatch:
                     self._gather(turn, request)
+                elif isinstance(request, _Following):
+                    slots.append(self._follow(request))
                 else:
                     slots.append(self._answerers[kind](request))
                 turn.weight += weight_of(request)
@@ -466,7 +507,7 @@ class Session:
         except NotDone as fate:
             batch.fail(fate)
 
-    def _append(self, line: Line, asked: type | None = None, began_ns: int = 0) -> None:
+    def _append(self, line: Line | Late, asked: type | None = None, began_ns: int = 0) -> None:
         """Queue one line that needs nobody, and what it answers, if anything."""
         self._turns.append_line(line, asked, began_ns)
         self._news.set()
@@ -497,7 +538,7 @@ class Session:
         turn.awaits_store = False
         self._news.set()
 
-    async def _candles(self, request: wire.Candles) -> Reply | Refusal:
+    async def _candles(self, request: wire.Candles) -> Line:
         """The engine's answer, with what it has forgotten from the store."""
         try:
             query = self._intake.candles(request)
@@ -532,6 +573,35 @@ class Session:
         permissions = [name for bit, name in PERMISSIONS.items() if who.permissions & bit]
         return Reply(request.id, 200, results.LoggedOn(who.account, permissions, who.since_ms, self._armed))
 
+    # -------------------------------------------------------------------------------------------------------- following
+
+    def _follow(self, request: "_Following") -> Late:
+        """What changes the subscriptions, in the name of who speaks now, when its reply is written."""
+        who = self._identity
+        names = [request.params.channel] if isinstance(request, wire.Resume) else request.params.channels
+        if who is not None and "user" in names and not who.permissions & READ:
+            raise RefusedError(REJECTED_KEY, f"this key has no permission to {PERMISSIONS[READ]}")
+        return Late(partial(self._followed, request, None if who is None else who.account))
+
+    def _followed(self, request: "_Following", account: int | None) -> Reply | Refusal:
+        streams = self._streams
+        if self._expelled:
+            return refusal(request.id, SLOW_CONSUMER, "this connection is being closed")
+        try:
+            if isinstance(request, wire.Subscribe):
+                streams.subscribe(self, account, request.params.channels)
+            elif isinstance(request, wire.Unsubscribe):
+                streams.unsubscribe(self, request.params.channels)
+            else:
+                streams.resume(self, account, request.params.channel, request.params.from_seq)
+        except RefusedError as error:
+            return _refusal(request.id, error)
+        return Reply(request.id, 200, results.Subscriptions(streams.of(self)))
+
+    def _logged_out(self, request: wire.Logout) -> Reply:
+        self._streams.unsubscribe(self, ["user"])
+        return Reply(request.id, 200, results.Nothing())
+
     def _now_ms(self) -> int:
         return self._clock.wall_ns() // NS_PER_MS
 
@@ -547,7 +617,7 @@ class Session:
         if self._failed_logons >= MAX_FAILED_LOGONS:
             self._expel(FAILED_LOGONS, REJECTED_KEY, "too many logons failed")
 
-    async def _logon_answer(self, request: wire.Logon) -> Reply | Refusal:
+    async def _logon_answer(self, request: wire.Logon) -> Line:
         params = request.params
         if self._logged_on:
             return refusal(request.id, REJECTED_KEY, "one logon per connection: open another one")
@@ -584,7 +654,7 @@ class Session:
         self._armed = isinstance(outcome, Done | OutcomeUnknown)
         return outcome
 
-    async def _logout_answer(self, request: wire.Logout) -> Reply | Refusal:
+    async def _logout_answer(self, request: wire.Logout) -> Line | Late:
         if self._identity is None:
             return refusal(request.id, UNAUTHORIZED, "nobody is logged on")
         if self._armed:
@@ -593,7 +663,7 @@ class Session:
                 return self._replies.reply(request, outcome)
             self._armed = False
         self._speak_as(None)
-        return Reply(request.id, 200, results.Nothing())
+        return Late(partial(self._logged_out, request))
 
     async def _ask(self, request: Request) -> Outcome:
         """Ask matching one thing, and wait."""
@@ -623,16 +693,19 @@ class Session:
     async def _write(self) -> None:
         while self._reading or self._turns:
             turns = self._turns.take(WRITE_WEIGHT)
-            if not turns:
+            if not turns and not self._outbox:
                 # No deadline: each batch is settled exactly once, and the reader ends by deadlines of its own.
                 self._news = trio.Event()
                 await self._news.wait()
                 continue
             self._writing = turns
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
-            if not await self._send(wire.encode_lines(lines)):
-                self.kill()
-                return
+            events = self._outbox.take(WRITE_BYTES)
+            # Behind the replies: so who acts is answered first, and who subscribes gets no event before the reply.
+            for data in chain(encoded(lines) if lines else (), [events] if events else ()):
+                if not await self._send(data):
+                    self.kill()
+                    return
             self._turns.done(turns)
             self._writing = []
             self._room.set()
@@ -667,6 +740,8 @@ def _intake(intake: Intake) -> Intake:
     del intake.makers[wire.Candles]
     return intake
 
+
+_Following = wire.Subscribe | wire.Unsubscribe | wire.Resume
 
 _Fill = Callable[[Turn, Iterator[bytes]], _ByItself | None]
 

@@ -21,6 +21,7 @@ from trio.abc import HalfCloseableStream
 from actors.world import Blocking, Clock
 
 DISCARDED_BYTES: Final = 65_536
+DRAIN_SECONDS: Final = 0.05
 # For the last word to find room: a client that does not read would otherwise keep us waiting.
 FAREWELL_SECONDS: Final = 1.0
 
@@ -206,6 +207,10 @@ class TlsStream(HalfCloseableStream):
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""
         self._ended = True
+        # What has come in and was not read would keep TLS from saying its last word.
+        with trio.move_on_after(DRAIN_SECONDS), suppress(trio.BrokenResourceError):
+            while await self._tls.receive_some(DISCARDED_BYTES):
+                pass
         await self._tls.aclose()
 
     async def aclose(self) -> None:

@@ -17,11 +17,12 @@ from actors import wire
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.reply_memory import REQUEST_BYTES, size_of
 from actors.requests import Batch, Outcome, Request
-from actors.wire import Line, Refusal, Reply, Several
+from actors.stream_events import ServerShutdown
+from actors.wire import Line, LongReply, Refusal, Reply, Several
 
-_LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello})
+_LINES: Final[frozenset[type]] = frozenset({Reply, Refusal, wire.Hello, ServerShutdown})
 
-MakeReply = Callable[[wire.Request, Outcome], Reply | Refusal]
+MakeReply = Callable[[wire.Request, Outcome], Reply | LongReply | Refusal]
 
 
 @frozen
@@ -35,7 +36,14 @@ class Group:
     def line(self, reply: MakeReply, outcomes: Iterator[Outcome]) -> Reply:
         """The answer, of as many outcomes as it has requests."""
         answers = [part if isinstance(part, Refusal) else reply(part, next(outcomes)) for part in self.parts]
-        return Reply(self.id, 200, Several(answers))
+        return Reply(self.id, 200, Several(answers))  # type: ignore[arg-type]  # orders have no long replies
+
+
+@frozen
+class Late:
+    """A line whose answer is made when its turn to be written comes: so what it does, it does behind all before it."""
+
+    line: Callable[[], Line]
 
 
 class Turn:
@@ -49,7 +57,7 @@ class Turn:
     __slots__ = ("_bytes", "asked", "awaits_store", "batch", "began_ns", "limit", "requests", "slots", "weight")
 
     def __init__(self, limit: int = 1, began_ns: int = 0) -> None:
-        self.slots: list[wire.Request | Line | Group] = []
+        self.slots: list[wire.Request | Line | Group | Late] = []
         """For each line, in order: its answer, or the request whose outcome the batch will have, or several."""
         self.requests: list[Request] = []
         """What matching is asked: for each request in `slots` and their groups, in the same order."""
@@ -87,6 +95,8 @@ class Turn:
                 lines.append(slot)  # type: ignore[arg-type]  # the set says it
             elif isinstance(slot, Group):
                 lines.append(slot.line(reply, outcomes))
+            elif isinstance(slot, Late):
+                lines.append(slot.line())
             else:
                 lines.append(reply(slot, next(outcomes)))  # type: ignore[arg-type]  # as above
         return lines
@@ -123,7 +133,7 @@ class Turns:
         self._turns.append(turn)
         self.weight += turn.weight
 
-    def append_line(self, line: Line, asked: type | None = None, began_ns: int = 0) -> None:
+    def append_line(self, line: Line | Late, asked: type | None = None, began_ns: int = 0) -> None:
         """Take in one line that needs nobody, and what kind of request it answers, if any."""
         turn = Turn(began_ns=began_ns)
         if asked is not None:

@@ -96,6 +96,8 @@ class Watcher:
         self._coins: set[Outpoint] = set()
         self._unsure = True
         """Whether memory may differ from the store: at first, and after a failure."""
+        self._froze: str | None = None
+        """Why the chain is frozen, as far as this round knows."""
         self._looked_at: BlockId | None = None
         """The end of the trail when deposits were last looked at and nothing was left to do."""
 
@@ -113,9 +115,8 @@ class Watcher:
             if not await self._patience.keep_trying(self.round):
                 await trio.sleep(self._config.poll_seconds)
 
-    def _pause(self, why: str | None) -> None:
-        if why is not None:
-            _log.warning("paused", asset=self._config.asset, reason=why)
+    def _pause(self, why: str) -> None:
+        _log.warning("paused", asset=self._config.asset, reason=why)
         self._state.paused = why
 
     async def begin(self) -> None:
@@ -131,17 +132,16 @@ class Watcher:
             await self._load()
         self._unsure = True
         more = False
-        frozen = await self._frozen()
-        if frozen is None:
+        self._froze = await self._frozen()
+        if self._froze is None:
             with trio.fail_after(STEP_SECONDS):
                 head = await self._node.head()
             self._state.saw(head)
             more = await self._scan(head)
-            if await self._frozen() is None:
+            if self._froze is None:
                 await self._credit(head)
         self._unsure = False
-        if frozen is not None:
-            self._state.paused = frozen
+        self._state.paused = self._froze
         return more
 
     async def _frozen(self) -> str | None:
@@ -155,6 +155,7 @@ class Watcher:
     async def _freeze(self, reason: str) -> None:
         _log.error("the chain is frozen", chain=self._config.chain, asset=self._config.asset, reason=reason)
         await self._store.freeze_chain(self._config.chain, f"{self._config.asset}: {reason}", self._clock.wall_ns())
+        self._froze = f"the chain {self._config.chain} is frozen: {reason}"
 
     async def _load(self) -> None:
         """Read where the scan stands."""
@@ -225,7 +226,8 @@ class Watcher:
         # Only now: whoever paid in this block has been told the address before.
         owners = await self._owners.known()
         spent = [Spent(_stored(spend.output), spend.txid) for spend in block.spends if spend.output in self._coins]
-        foreign = [spend.txid for spend in spent if not await self._is_ours(spend.txid)]
+        looked_at = block.id.height <= config.accounted_height
+        foreign = [spend.txid for spend in spent if not looked_at and not await self._is_ours(spend.txid)]
         if foreign:
             await self._freeze(
                 f"the hot wallet was spent by {foreign[0]} in block {block.id.height}, which is not ours"

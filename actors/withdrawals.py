@@ -25,7 +25,7 @@ from attrs import field, frozen
 from attrs.validators import ge, le
 
 from actors.chain_line import ChainLine
-from actors.chain_state import AssetConfig, WithdrawalsState
+from actors.chain_state import BUMP, RETRY, AssetConfig, WithdrawalsState
 from actors.hot_wallet import HotWallet
 from actors.patience import Patience
 from actors.world import Clock
@@ -43,7 +43,10 @@ from persistence.txstore import ChainStore, NewWithdrawal, Outpoint, WithdrawalR
 STEP_SECONDS: Final = 60.0
 # So many of each state are looked at in one round.
 ROWS_PER_ROUND: Final = 200
+# Of the newest that were completed, so many are compared with the engine at the start.
+COMPARED: Final = 1_000
 ON_THEIR_WAY: Final = ("requested", "awaiting_operator", "approved", "signed", "broadcast", "confirmed")
+OFF: Final = frozenset({"rejected", "cancelled", "failed"})
 MAX_REASON: Final = 200
 
 _log = structlog.get_logger("withdrawals")
@@ -54,6 +57,15 @@ _Of = WithdrawalEvent
 @frozen
 class Allowed:
     """It may be signed."""
+
+
+@frozen
+class NotYet:
+    """It is judged again in the next round."""
+
+    reason: str
+    wants_operator: bool = False
+    """Whether it waits for something that an operator has to do."""
 
 
 @frozen
@@ -70,7 +82,7 @@ class Refused:
     reason: str
 
 
-Judgement = Allowed | HeldBack | Refused
+Judgement = Allowed | NotYet | HeldBack | Refused
 
 
 class Policy(Protocol):
@@ -123,6 +135,8 @@ class Withdrawals:
         self._patience = Patience(random, self._pause)
         self._taken_seq = 0
         """The last withdrawal of the outbox that is in the store."""
+        self._idle = False
+        """Whether nothing is on its way: then the store need not be asked until the outbox has something new."""
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Work until `stop`; it serves from the beginning, also while what it needs is away."""
@@ -138,9 +152,8 @@ class Withdrawals:
             await self._patience.keep_trying(self.round)
             await trio.sleep(self._config.poll_seconds)
 
-    def _pause(self, why: str | None) -> None:
-        if why is not None:
-            _log.warning("paused", chain=self._config.chain, reason=why)
+    def _pause(self, why: str) -> None:
+        _log.warning("paused", chain=self._config.chain, reason=why)
         self._state.paused = why
 
     async def begin(self) -> None:
@@ -148,11 +161,16 @@ class Withdrawals:
         with trio.fail_after(STEP_SECONDS):
             await self._nodes[self._config.coin].check()
         with trio.fail_after(STEP_SECONDS):
-            await self._notice_lost_store()
+            await self._compare_outbox()
         for state in ON_THEIR_WAY:
             for row in await self._rows(state):
                 with trio.fail_after(STEP_SECONDS):
                     await self._adopt(row)
+        with trio.fail_after(STEP_SECONDS):
+            newest = await self._store.completed_withdrawals(self._config.chain, COMPARED)
+        for row in newest:
+            with trio.fail_after(STEP_SECONDS):
+                await self._settle_again(row)
 
     async def round(self) -> None:
         """Look at everything once."""
@@ -163,15 +181,16 @@ class Withdrawals:
             return
         with trio.fail_after(STEP_SECONDS):
             paused = await self._take_from_outbox()
-        await self._tell_engine()
-        with trio.fail_after(STEP_SECONDS):
             tip = await self._tip()
+        idle, self._idle = self._idle, False
+        if not idle:
+            await self._tell_engine()
         why = paused
         if tip is None:
             why = f"the watcher of {self._config.coin} has not caught up with the node"
-        elif await self._is_alone(tip):
+        elif await self._is_alone(tip) and not idle:
             why = await self._work(tip, paused) or paused
-        await self._count()
+        self._idle = idle or await self._count() == 0
         self._state.paused = why
 
     async def _work(self, tip: BlockId, paused: str | None) -> str | None:
@@ -179,7 +198,7 @@ class Withdrawals:
         why: str | None = None
         for row in await self._rows("requested"):
             with trio.fail_after(STEP_SECONDS):
-                await self._judge(row)
+                why = await self._judge(row) or why
         if paused is None:
             for row in await self._rows("approved"):
                 with trio.fail_after(STEP_SECONDS):
@@ -195,11 +214,13 @@ class Withdrawals:
         with trio.fail_after(STEP_SECONDS):
             return await self._store.withdrawals(self._config.chain, state, ROWS_PER_ROUND)
 
-    async def _count(self) -> None:
-        """What is told of the rows on their way."""
+    async def _count(self) -> int:
+        """Tell what is on its way; how many withdrawals are not ended in store and engine."""
         rows = [row for state in ON_THEIR_WAY for row in await self._rows(state)]
         oldest_ns = min((row.requested_ns for row in rows), default=0)
         self._state.waits(Counter(row.state for row in rows), oldest_ns)
+        with trio.fail_after(STEP_SECONDS):
+            return len(rows) + len(await self._store.unsettled_withdrawals(self._config.chain, 1))
 
     # The chain as a whole
 
@@ -231,13 +252,23 @@ class Withdrawals:
 
     # With the engine
 
-    async def _notice_lost_store(self) -> None:
-        """Freeze the chain where the store is new and the engine holds for withdrawals: some may be paid already."""
-        outbox = await self._line.outbox(self._config.chain, 0)
-        if outbox.pending and not await self._store.scanned_blocks(self._config.coin, 1):
-            known = [await self._store.withdrawal(view.withdrawal.withdrawal_id) for view in outbox.pending]
-            if not any(known):
-                await self._freeze("the engine holds for withdrawals that the store has lost: look which were paid")
+    async def _compare_outbox(self) -> None:
+        """Compare what the engine holds for with the store.
+
+        Where the store is new, some may be paid already: the chain is frozen. Where the engine is an older copy, some
+        are off, and it is told so once more.
+        """
+        rows: list[WithdrawalRow | None] = []
+        seq = 0
+        while pending := (await self._line.outbox(self._config.chain, seq)).pending:
+            rows += [await self._store.withdrawal(view.withdrawal.withdrawal_id) for view in pending]
+            seq = pending[-1].withdrawal.seq
+        if rows and not any(rows) and not await self._store.scanned_blocks(self._config.coin, 1):
+            await self._freeze("the engine holds for withdrawals that the store has lost: look which were paid")
+        for row in rows:
+            if row is not None and row.state in OFF and row.receipt:
+                _log.warning("the engine has lost that a withdrawal is off: it is released again", withdrawal=row.id)
+                await self._line.tell(ReleaseWithdrawal(row.id, _plain(row.reason or row.state)))
 
     async def _take_from_outbox(self) -> str | None:
         """Store what is new; why nothing is to be signed, if so."""
@@ -247,6 +278,7 @@ class Withdrawals:
                 held = view.withdrawal
                 await self._store.request_withdrawal(self._new(held), self._clock.wall_ns())
                 self._taken_seq = held.seq
+                self._idle = False
             if not outbox.pending:
                 return "withdrawals are paused by an operator" if outbox.paused else None
 
@@ -280,6 +312,16 @@ class Withdrawals:
         if await self._line.withdrawal(row.id) is None:
             await self._freeze(f"the engine does not hold for the withdrawal {row.id}, which may be paid: {answer!r}")
 
+    async def _settle_again(self, row: WithdrawalRow) -> None:
+        """Have the engine know that one is paid, where an older copy of it does not."""
+        view = await self._line.withdrawal(row.id)
+        if view is None:
+            await self._adopt(row)
+            view = await self._line.withdrawal(row.id)
+        if view is not None and view.withdrawal.state == HELD:
+            _log.warning("the engine has lost that a withdrawal was paid: it is settled again", withdrawal=row.id)
+            await self._line.tell(SettleWithdrawal(row.id, row.txid))
+
     async def _tell_engine(self) -> None:
         """Settle and release what the store has decided."""
         for row in await self._rows("confirmed"):
@@ -312,16 +354,20 @@ class Withdrawals:
 
     # With the hot wallet
 
-    async def _judge(self, row: WithdrawalRow) -> None:
+    async def _judge(self, row: WithdrawalRow) -> str | None:
+        """Let the policy decide; what an operator has to do first, if anything."""
         judgement = await self._policy.judge(row)
         now_ns = self._clock.wall_ns()
         match judgement:
             case Allowed():
                 await self._store.approve_withdrawal(row.id, now_ns)
+            case NotYet():
+                return f"the withdrawal {row.id} waits: {judgement.reason}" if judgement.wants_operator else None
             case HeldBack():
                 await self._store.hold_withdrawal(row.id, judgement.reason, now_ns)
             case Refused():
                 await self._store.reject_withdrawal(row.id, judgement.reason, now_ns)
+        return None
 
     async def _sign(self, row: WithdrawalRow) -> str | None:
         """Have an approved one signed and store that; why it has to wait, if it has."""
@@ -333,9 +379,9 @@ class Withdrawals:
             return f"the withdrawal {row.id} waits: {view.blocked}"
         try:
             signed = await self._signer.sign(await self._wallet.plan(row))
-        except (NotEnough, FeeTooHigh, SignerFailed) as error:
+        except (NotEnough, FeeTooHigh, SignerFailed, NodeRefused) as error:
             return f"the withdrawal {row.id} waits: {error}"
-        except (WalletError, NodeRefused) as error:
+        except WalletError as error:
             await self._store.reject_withdrawal(row.id, str(error)[:MAX_REASON], self._clock.wall_ns())
             return None
         await self._store.sign_withdrawal(self._tx(row, signed))
@@ -368,9 +414,10 @@ class Withdrawals:
                     return None
         if await self._wallet.is_dead(txs, tip):
             return await self._give_up(row, places)
-        if row.state == "signed" or isinstance(places[-1], Unknown):
+        wish = self._state.take_wish(row.id)
+        if row.state == "signed" or isinstance(places[-1], Unknown) or wish == RETRY:
             return await self._send(row, txs[-1])
-        if self._clock.wall_ns() - txs[-1].signed_ns >= self._config.bump_seconds * 1e9:
+        if wish == BUMP or self._clock.wall_ns() - txs[-1].signed_ns >= self._config.bump_seconds * 1e9:
             return await self._bump(row, txs)
         return None
 

@@ -10,7 +10,7 @@ from coincurve import PublicKey
 
 from chains import bitcoin_address, ethereum_address
 from chains.bitcoin_address import NETWORKS
-from chains.extended_key import PUBLIC_MAIN, PUBLIC_TEST, PublicBranch, read_xpub
+from chains.extended_key import PUBLIC_MAIN, PUBLIC_TEST, TPUB, XPUB, PublicBranch, read_xpub
 
 # Of an account: addresses that are given to others. (1 is for change, of which deposit addresses have none.)
 RECEIVING: Final = 0
@@ -22,7 +22,12 @@ class BitcoinAddresses:
     def __init__(self, network: str, xpub: str) -> None:
         """Raises BadKey."""
         self._network = NETWORKS[network]
-        self._branch = read_xpub(xpub, xpub_versions(network)).child(RECEIVING)
+        self._account = read_xpub(xpub, xpub_versions(network))
+        self._branch = self._account.child(RECEIVING)
+
+    def standard_xpub(self) -> str:
+        """The account's, as xpub or tpub: nodes know no zpub."""
+        return self._account.write(XPUB if self._network.name == "mainnet" else TPUB)
 
     def address(self, index: int) -> str:
         """The P2WPKH address of this index."""

@@ -13,6 +13,8 @@ from chains.wallet import BitcoinPlan, Coin, FeeTooHigh, NotEnough, Output, Wall
 
 # Weight units; four make a virtual byte. Version, lock time, two counts (one of up to 3 bytes), the witness marker.
 _FRAME_WEIGHT: Final = 4 * (4 + 4 + 3 + 1) + 2
+# With few inputs the count takes one byte; two of the frame's virtual bytes and a rounded one may be missing.
+_FRAME_SLACK_BYTES: Final = 3
 # An input that spends P2WPKH, with a signature of the greatest length.
 _INPUT_WEIGHT: Final = 4 * (32 + 4 + 1 + 4) + (1 + 1 + 72 + 1 + 33)
 _OUTPUT_FRAME_BYTES: Final = 8 + 1
@@ -92,6 +94,8 @@ def replacement(
 
     It spends all that `plan` spends, and of `spare`, confirmed coins that no other plan has, what it needs besides.
     """
+    # Its rate has to be higher too, not only its fee: by one satoshi for each virtual byte at least.
+    rate = max(rate, _most_rate(plan, script) + MIN_RATE)
     coins = list(plan.coins)
     left = sorted(spare, key=lambda coin: (coin.amount, coin.output.txid, coin.output.n))
     while True:
@@ -115,6 +119,12 @@ def virtual_bytes(inputs: int, script: bytes, *, has_change: bool) -> int:
 def fee_of(inputs: int, script: bytes, *, has_change: bool, rate: int) -> int:
     """Its fee at this rate, rounded up."""
     return -(-rate * virtual_bytes(inputs, script, has_change=has_change) // 1000)
+
+
+def _most_rate(plan: BitcoinPlan, script: bytes) -> int:
+    """The rate of a plan, if it is signed as short as can be: a signature has rarely three bytes less than the most."""
+    longest = virtual_bytes(len(plan.coins), script, has_change=plan.change > 0)
+    return -(-plan.fee * 1000 // (longest - len(plan.coins) - _FRAME_SLACK_BYTES))
 
 
 def _largest(by_size: Sequence[Coin], amount: int, script: bytes, rate: int) -> Iterable[Coin]:

@@ -145,12 +145,15 @@ def double_sha256(data: bytes) -> bytes:
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-class _Reader:
+class Reader:
+    """Reads bytes from the front; every method raises BadTransaction where they end."""
+
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._place = 0
 
     def take(self, count: int) -> bytes:
+        """So many bytes."""
         part = self._data[self._place : self._place + count]
         if len(part) != count:
             raise BadTransaction("it ends too early")
@@ -158,9 +161,11 @@ class _Reader:
         return part
 
     def number(self, count: int) -> int:
+        """A number of so many bytes."""
         return int.from_bytes(self.take(count), "little")
 
     def compact(self) -> int:
+        """A variable-length integer."""
         first = self.number(1)
         return self.number(1 << first - 0xFC) if first >= 0xFD else first
 
@@ -172,20 +177,22 @@ class _Reader:
         return number
 
     def sized(self) -> bytes:
+        """Bytes behind their length."""
         return self.take(self.compact())
 
     def end(self) -> None:
+        """There must be no more."""
         if self._place != len(self._data):
             raise BadTransaction("something follows it")
 
 
 def read(raw: bytes) -> Tx:
     """A transaction with witnesses, whose inputs have no old scripts. Raises BadTransaction."""
-    reader = _Reader(raw)
+    reader = Reader(raw)
     version = reader.number(4)
     if reader.take(2) != _MARKER:
         raise BadTransaction("it has no witnesses")
-    inputs = [_read_input(reader) for _ in range(reader.count())]
+    inputs = [read_input(reader) for _ in range(reader.count())]
     outputs = tuple(TxOut(reader.number(8), reader.sized()) for _ in range(reader.count()))
     witnesses = [tuple(reader.sized() for _ in range(reader.count())) for _ in inputs]
     lock_time = reader.number(4)
@@ -198,7 +205,8 @@ def read(raw: bytes) -> Tx:
     )
 
 
-def _read_input(reader: _Reader) -> tuple[Outpoint, int]:
+def read_input(reader: Reader) -> tuple[Outpoint, int]:
+    """What an input without an old script spends, and its sequence."""
     output = Outpoint(reader.take(32)[::-1].hex(), reader.number(4))
     if reader.sized():
         raise BadTransaction("an input has an old script")

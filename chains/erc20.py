@@ -7,8 +7,9 @@ in the block, which costs two questions for each address that is looked at.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Annotated, Final, NamedTuple, cast
 
+import msgspec
 from attrs import field, frozen
 from eth_typing import ChecksumAddress
 
@@ -43,6 +44,10 @@ class Erc20Config:
             raise ValueError(f"decimals is {self.decimals}: not within 0 to {MAX_DECIMALS}")
 
 
+# 32 bytes.
+Word = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{64}$")]
+
+
 class Transfer(NamedTuple):
     """One `Transfer` log of the token's."""
 
@@ -66,6 +71,7 @@ class Erc20(Ethereum):
     ) -> None:
         """`is_ours`: of a token that is credited by balance, whose payments matter; those of others are left out."""
         super().__init__(config, rpc)
+        self.contract = token.contract
         self._token = token
         self._contract = erc20(self._web3, token.contract)
         self._is_ours = is_ours
@@ -74,14 +80,14 @@ class Erc20(Ethereum):
         """The chain, that there is a contract, and its decimals."""
         await super().check()
         async with told_as_ours():
-            code = await self._web3.eth.get_code(cast("ChecksumAddress", self._token.contract))
+            code = await self._web3.eth.get_code(cast("ChecksumAddress", self.contract))
         if not code:
-            raise WrongNode(f"there is no contract at {self._token.contract}")
+            raise WrongNode(f"there is no contract at {self.contract}")
         async with told_as_ours():
             decimals = await self._contract.functions.decimals().call()
         if decimals != self._token.decimals:
             raise WrongNode(
-                f"the token {self._token.contract} has {decimals} decimals, and {self._token.decimals} are configured"
+                f"the token {self.contract} has {decimals} decimals, and {self._token.decimals} are configured"
             )
 
     async def balance(self, address: str, at: BlockId) -> int:
@@ -90,18 +96,18 @@ class Erc20(Ethereum):
 
     async def gas(self, sender: str, output: Output) -> int:
         """How much gas this transfer would use now; NodeRefused where it would fail."""
-        fields = {"from": sender, "to": self._token.contract, "data": "0x" + transfer_call(output).hex()}
+        fields = {"from": sender, "to": self.contract, "data": "0x" + transfer_call(output).hex()}
         return await self._estimate(fields)
 
     async def _balance(self, address: str, block_hash: str) -> int:
-        async with told_as_ours():
-            found = await self._contract.functions.balanceOf(address).call(block_identifier=at_block(block_hash))
-        return int(found)
+        # Not by web3's own call: it makes a number of the block's hash, and a reorg may come between.
+        call = {"to": self.contract, "data": self._contract.encode_abi("balanceOf", [address])}
+        return int(await self._rpc.call("eth_call", call, at_block(block_hash), result=Word), 16)
 
     async def _payments(
         self, _transactions: Sequence[Transaction], receipts: Sequence[Receipt], block: BlockHashes
     ) -> tuple[Payment, ...]:
-        found = [each for receipt in receipts for each in transfers(self._token.contract, receipt)]
+        found = [each for receipt in receipts for each in transfers(self.contract, receipt)]
         if not self._token.by_balance:
             return tuple(_payment(each, each.amount) for each in found if each.amount > 0)
         payments: list[Payment] = []
@@ -113,7 +119,7 @@ class Erc20(Ethereum):
     def _paid(self, receipt: Receipt) -> bool:
         """A token that refuses may do so silently: without a log of the sender's transfer nothing was paid."""
         sender = checksummed(receipt.from_)
-        return any(each.sender == sender for each in transfers(self._token.contract, receipt))
+        return any(each.sender == sender for each in transfers(self.contract, receipt))
 
 
 def transfers(contract: str, receipt: Receipt) -> Iterable[Transfer]:

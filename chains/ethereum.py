@@ -6,12 +6,10 @@ transaction succeeded. What a contract sends within a transaction is no payment 
 
 from collections.abc import Mapping, Sequence
 from statistics import median_low
-from typing import Annotated, Final, cast
+from typing import Annotated, Final
 
 import msgspec
 from attrs import frozen
-from eth_typing import ChecksumAddress
-from hexbytes import HexBytes
 
 from chains.ethereum_address import checksummed
 from chains.node import (
@@ -161,13 +159,15 @@ class Ethereum:
 
     async def balance(self, address: str, at: BlockId) -> int:
         """What an address has after this block."""
-        async with told_as_ours():
-            return await self._web3.eth.get_balance(cast("ChecksumAddress", address), at_block(at.hash))
+        return await self.ether(address, at)
+
+    async def ether(self, address: str, at: BlockId) -> int:
+        """What an address has of Ether, whichever asset this is the node of."""
+        return int(await self._rpc.call("eth_getBalance", address, at_block(at.hash), result=Quantity), 16)
 
     async def nonce(self, address: str, at: BlockId) -> int:
         """How many transactions the address has sent up to this block."""
-        async with told_as_ours():
-            return await self._web3.eth.get_transaction_count(cast("ChecksumAddress", address), at_block(at.hash))
+        return int(await self._rpc.call("eth_getTransactionCount", address, at_block(at.hash), result=Quantity), 16)
 
     async def gas(self, sender: str, output: Output) -> int:
         """How much gas this transfer would use now; NodeRefused where it would fail."""
@@ -218,6 +218,6 @@ def _id(block: _Header | _Block) -> BlockId:
     return BlockId(int(block.number, 16), block.hash)
 
 
-def at_block(block_hash: str) -> HexBytes:
-    """A block as web3's calls take one."""
-    return HexBytes(block_hash)
+def at_block(block_hash: str) -> dict[str, str]:
+    """A block, of whichever branch (EIP-1898). Not in web3's calls: it cannot pass this form on."""
+    return {"blockHash": block_hash}

@@ -98,6 +98,10 @@ class PrivateBranch:
         key = PrivateKey(self.secret).public_key.format()
         return PublicBranch(key, self.chain_code, self.depth, self.parent, self.number)
 
+    def sign(self, digest: bytes) -> bytes:
+        """A signature of everything (SIGHASH_ALL), as a witness has it."""
+        return PrivateKey(self.secret).sign(digest, hasher=None) + b"\1"
+
 
 def read_xpub(text: str, versions: frozenset[bytes], name: str = "xpub") -> PublicBranch:
     """An xpub of a network. Raises BadKey, with nothing of the text in it: it may be a private key."""

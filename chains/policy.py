@@ -82,6 +82,8 @@ class Waits:
     """Not yet; nobody has to decide anything. It is judged again."""
 
     reason: str
+    wants_refill: bool = False
+    """Whether it waits until an operator refills the hot wallet."""
 
 
 @frozen
@@ -109,7 +111,10 @@ def decide(amount: int, figures: Figures, limits: Limits) -> Decision:
     if missing > 0:
         return Waits(f"the address is new: it waits for {missing} s more")
     if figures.hot - amount < limits.hot_low:
-        return Waits(f"the hot wallet has {figures.hot} units, and {limits.hot_low} stay in it: it needs a refill")
+        return Waits(
+            f"the hot wallet has {figures.hot} units, and {limits.hot_low} stay in it: it needs a refill",
+            wants_refill=True,
+        )
     return _automatic(amount, figures, limits)
 
 

@@ -8,7 +8,8 @@ say "not now".
 
 import itertools
 import json
-from collections.abc import Hashable
+from collections.abc import AsyncGenerator, Hashable
+from contextlib import aclosing
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -155,11 +156,12 @@ class Rpc:
 
 async def _body(response: httpx.Response, method: str) -> bytes:
     parts, size = [], 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise NodeUnavailable(f"{method}: the answer is longer than {MAX_BODY_BYTES} bytes")
-        parts.append(part)
+    async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_bytes())) as body:
+        async for part in body:
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise NodeUnavailable(f"{method}: the answer is longer than {MAX_BODY_BYTES} bytes")
+            parts.append(part)
     return b"".join(parts)
 
 

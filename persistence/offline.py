@@ -12,8 +12,6 @@ from typing import Final
 import msgspec
 from attrs import define, field, frozen
 
-from book.commands import Command
-from book.definitions import Account, Key
 from book.engine import Engine
 from persistence import codec
 from persistence.codec import CheckRecord, NumberedRecord, Record, SealRecord, SegmentHeader, ShutdownRecord
@@ -36,6 +34,7 @@ from persistence.snapshot import FOLDER as SNAPSHOTS
 from persistence.snapshot import BadSnapshot, Footer, list_snapshots, must_belong, read_footer, read_snapshot
 from persistence.snapshotting import begin_engine, segments_after
 from persistence.storage import Disk
+from persistence.trail import ANYTHING, Question, Trail, answers, begin_trail
 
 # What a cut zeroes with one write.
 _ZEROS: Final = bytes(1024 * 1024)
@@ -240,7 +239,7 @@ def _count(total: Stat, frame: Frame) -> None:
         elif isinstance(record, NumberedRecord):
             total.commands[type(record.command).__name__] += 1
         if isinstance(record, NumberedRecord):
-            account, _ = _who(record.command)
+            account = Trail().follow(record).account
             if account is not None:
                 total.accounts.add(account)
 
@@ -274,42 +273,28 @@ def dump(
     *,
     first_seq: int = 1,
     last_seq: int | None = None,
-    account: int | None = None,
-    key: int | None = None,
+    question: Question = ANYTHING,
     progress: Progress = no_progress,
 ) -> Iterator[Entry]:
-    """The records from `first_seq` (at least, from where the log begins) to `last_seq`, of one account or key.
+    """The records from `first_seq` (at least, from where the log begins) to `last_seq`, of those that are asked for.
 
-    Records without a number are listed where they stand, unless account or key is given. Raises Damaged where the log
-    is damaged, after what is sound before it; Unreadable or NewerFormat.
+    Records without a number are listed where they stand, unless the question is about somebody or something. Raises
+    Damaged where the log is damaged, after what is sound before it; Unreadable or NewerFormat.
     """
-    for frame in _frames(disk, progress, first_seq=first_seq):
-        if last_seq is not None and frame.header.count and frame.header.first_seq > last_seq:
+    # Whose a key or a session is stands further up.
+    trail = Trail() if question.account is None else begin_trail(disk)
+    for frame in _frames(disk, progress, first_seq=first_seq if question.account is None else 1):
+        header = frame.header
+        if last_seq is not None and header.count and header.first_seq > last_seq:
             return
         for index, record in enumerate(frame.records()):
-            seq = frame.header.first_seq + index if index < frame.header.count else None
+            if question.until_ns is not None and record.time_ns > question.until_ns:
+                return
+            subject = trail.follow(record)
+            seq = header.first_seq + index if index < header.count else None
             at = frame.next_seq - 1 if seq is None else seq
-            if at >= first_seq and (last_seq is None or at <= last_seq) and _concerns(record, account, key):
+            if at >= first_seq and (last_seq is None or at <= last_seq) and answers(question, record, subject):
                 yield Entry(seq, record, frame.segment.path, frame.offset)
-
-
-def _concerns(record: Record, account: int | None, key: int | None) -> bool:
-    if account is None and key is None:
-        return True
-    if not isinstance(record, NumberedRecord):
-        return False
-    its_account, its_key = _who(record.command)
-    return (account is None or account == its_account) and (key is None or key == its_key)
-
-
-def _who(command: Command) -> tuple[int | None, int | None]:
-    """The account and the key a command is about, if any."""
-    account, key = getattr(command, "account", None), getattr(command, "key", None)
-    if isinstance(account, Account):
-        return account.account, None
-    if isinstance(key, Key):
-        return key.account, key.key
-    return account, key
 
 
 def _named(value: msgspec.Struct) -> dict[str, object]:

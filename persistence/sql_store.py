@@ -144,6 +144,10 @@ class SqlStore:
         """An account's withdrawals requested before a time, newest first."""
         return await self._transact(partial(withdrawals.of_account, account, _few(limit), before_ns))
 
+    async def completed_withdrawals(self, chain: str, limit: int) -> list[WithdrawalRow]:
+        """The completed ones, newest first."""
+        return await self._transact(partial(withdrawals.completed, chain, _few(limit)))
+
     async def unsettled_withdrawals(self, chain: str, limit: int = MAX_ROWS) -> list[WithdrawalRow]:
         """Rejected, cancelled and failed ones whose hold the engine has not been seen to release, oldest first."""
         return await self._transact(partial(withdrawals.unsettled, chain, _few(limit)))

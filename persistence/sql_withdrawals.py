@@ -59,6 +59,20 @@ def of_account(account: int, limit: int, before_ns: int | None) -> Steps[list[Wi
     )
 
 
+def completed(chain: str, limit: int) -> Steps[list[WithdrawalRow]]:
+    """The completed ones, newest first."""
+    return (
+        yield from _many(
+            select(
+                "withdrawal",
+                "WHERE chain = ? AND state = 'completed' ORDER BY requested_ns DESC, id LIMIT ?",
+                chain,
+                limit,
+            )
+        )
+    )
+
+
 def unsettled(chain: str, limit: int) -> Steps[list[WithdrawalRow]]:
     """Those that are off, and whose hold is not known to be released."""
     return (

@@ -449,6 +449,10 @@ class ChainStore(Protocol):
         """An account's withdrawals requested before a time, newest first."""
         ...
 
+    async def completed_withdrawals(self, chain: str, limit: int) -> list[WithdrawalRow]:
+        """The completed ones, the one that was requested last first."""
+        ...
+
     async def unsettled_withdrawals(self, chain: str, limit: int = MAX_ROWS) -> list[WithdrawalRow]:
         """Rejected, cancelled and failed ones whose hold the engine has not been seen to release, oldest first."""
         ...

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -9,12 +10,12 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.json import JSON
-from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
 from actors.admin_command import COMMAND_SECONDS, WORK_SECONDS
 from persistence.exits import Exit
+from tallystick.tables import table
 
 DEFAULT_SOCKET: Final = Path("demo-data/admin.sock")
 # A little more than the exchange allows a command, so that its own words arrive.
@@ -57,8 +58,13 @@ def admin(
         Console().print(shown, soft_wrap=isinstance(shown, JSON))  # a long path stays one word
     else:
         typer.echo(f"tallystick: {reply['error']['msg']}", err=True)
-    if reply["status"] != 200:
+    if reply["status"] != 200 or _differs(name, reply["result"]):
         raise typer.Exit(1)
+
+
+def _differs(name: str, result: Mapping[str, Any]) -> bool:
+    """Whether something is missing or too much."""
+    return name == "reconcile" and any(Decimal(row["difference"]) for row in result["reconciled"])
 
 
 def _ask(path: Path, line: bytes, timeout_seconds: float) -> bytes:
@@ -81,23 +87,10 @@ def _render(name: str, result: Mapping[str, Any]) -> Tree | Table | JSON:
     if len(result) == 1:
         (value,) = result.values()
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            return _table(value)
+            return table(value)
         if isinstance(value, dict) and name == "help":
-            return _table([{"command": usage, "what it does": about} for usage, about in value.items()])
+            return table([{"command": usage, "what it does": about} for usage, about in value.items()])
     return JSON.from_data(result)
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(*rows[0], box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    return table
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else escape(str(value))
 
 
 def _tree(supervisor: Mapping[str, Any], branch: Tree | None = None) -> Tree:

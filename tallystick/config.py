@@ -26,9 +26,10 @@ from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
 from actors.snapshotter import SnapshotConfig
+from actors.streams import StreamLimits
 from actors.tls import BadCertificate, load_certificate
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
-from book.definitions import Account
+from book.definitions import Account, Asset
 from book.engine import Engine
 from book.events import Rejected
 from persistence.opening import StoreConfig
@@ -47,6 +48,10 @@ class Settings:
 
     data_folder: str
     config: Config
+    assets: Mapping[str, Asset] = Factory(dict)
+    """Those that the file defines, by name."""
+    chains_file: Path | None = None
+    """Where real chains are described; None where there are none."""
 
 
 def _usable_path(_section: object, attribute: "Attribute[str]", value: str) -> None:
@@ -62,6 +67,13 @@ class DataSection:
 
 
 @frozen(kw_only=True)
+class ChainsSection:
+    """`[chains]`."""
+
+    file: str = ""
+
+
+@frozen(kw_only=True)
 class File:
     """Everything a tallystick.toml may hold."""
 
@@ -70,14 +82,30 @@ class File:
     gateway: GatewayConfig = Factory(GatewayConfig)
     writer: WriterConfig = Factory(WriterConfig)
     snapshots: SnapshotConfig = Factory(SnapshotConfig)
+    streams: StreamLimits = Factory(StreamLimits)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     store: StoreConfig = Factory(StoreConfig)
     archive: ArchiveConfig = Factory(ArchiveConfig)
+    chains: ChainsSection = Factory(ChainsSection)
     assets: tuple[AssetWords, ...] = ()
     markets: tuple[MarketWords, ...] = ()
     accounts: tuple[AccountWords, ...] = ()
     keys: tuple[KeyWords, ...] = ()
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """What a TOML file says, as this class. Raises ConfigError."""
+    try:
+        words = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    try:
+        return _CONVERTER.structure(words, kind)
+    except ClassValidationError as error:
+        raise ConfigError(f"{path}: {'; '.join(transform_error(error, path='', format_exception=_explain))}") from error
 
 
 def load(path: Path) -> Settings:
@@ -86,20 +114,12 @@ def load(path: Path) -> Settings:
     Raises:
         ConfigError: it is not there, not TOML, or not right.
     """
+    file = read(path, File)
     try:
-        words = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    try:
-        file = _CONVERTER.structure(words, File)
         definitions = _definitions(file)
         _prove(definitions)
         _separate(file)
         _certify(file.gateway)
-    except ClassValidationError as error:
-        raise ConfigError(f"{path}: {'; '.join(transform_error(error, path='', format_exception=_explain))}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return Settings(
@@ -109,12 +129,16 @@ def load(path: Path) -> Settings:
             snapshots=file.snapshots,
             matching=MatchingConfig(definitions),
             gateway=file.gateway,
+            streams=file.streams,
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,
             store=file.store,
             archive=file.archive,
         ),
+        {asset.name: asset_of(asset) for asset in file.assets},
+        # A relative path counts from this file.
+        path.parent / file.chains.file if file.chains.file else None,
     )
 
 

@@ -1,25 +1,26 @@
 """The demo's chains: simulated, kept in the data folder, with a hot wallet that has something to pay from."""
 
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
 
-from actors.automatic_limit import AutomaticLimit
 from actors.chain_parts import Chain, Chains, SimulatedBlocks
 from actors.chain_state import AssetConfig
 from actors.hot_wallet import AccountsWallet, HotWallet, OutputsWallet
 from actors.simulated_host import DiskHost
-from actors.withdrawals import WithdrawalsConfig
-from actors.world import Blocking
+from actors.withdrawal_policy import WithdrawalPolicy
+from actors.withdrawals import Policy, WithdrawalsConfig
+from actors.world import Blocking, Clock
 from chains.bitcoin_coins import BitcoinFees
 from chains.ethereum_fees import EthereumFees
+from chains.node import Node
+from chains.policy import Limits
 from chains.scanner import Depth
 from chains.simulated import SimulatedAddresses, SimulatedNode, SimulatedSigner, plan_of, script_of
 from chains.simulated_chain import ChainTerms, Key, Kind
-from persistence.sqlite import sqlite_store
 from persistence.storage import Disk
-from persistence.txstore import ChainStore
+from persistence.txstore import ChainStore, TxStore
 
-STORE: Final = "store.sqlite"
 BLOCK_SECONDS: Final = 3.0
 POLL_SECONDS: Final = 1.0
 DEPTH: Final = 2
@@ -36,8 +37,11 @@ COLD: Final = {
 }
 DECIMALS: Final = {"BTC": 8, "ETH": 18, "USDT": 6}
 SCALES: Final = {"BTC": 8, "ETH": 9, "USDT": 6}
-# What needs no operator: 1 BTC, 10 ETH, 10,000 USDT.
-AUTOMATIC: Final = {"BTC": 10**8, "ETH": 10 * 10**9, "USDT": 10_000 * 10**6}
+# What needs no operator: 1 BTC, 10 ETH, 10,000 USDT; to new addresses too, and a hundred times as much in an hour.
+LIMITS: Final = {
+    name: Limits(automatic=units, per_hour=100 * units, per_account_day=100 * units, new_address_seconds=0)
+    for name, units in {"BTC": 10**8, "ETH": 10 * 10**9, "USDT": 10_000 * 10**6}.items()
+}
 # The test money of alice, bob and the market maker's two accounts is there, most of it in the cold wallet.
 SUPPLY: Final = {"BTC": 202_000 * 10**8, "ETH": 4_040_000 * 10**18, "USDT": 20_200_000_000 * 10**6}
 HOT_COINS: Final = 20
@@ -45,10 +49,10 @@ HOT_FUNDS: Final = {"BTC": 100 * 10**8, "ETH": 1_000 * 10**18, "USDT": 1_000_000
 GWEI: Final = 10**9
 
 
-def demo_chains(disk: Disk, blocking: Blocking, random: Random, folder: str) -> Chains:
+def demo_chains(disk: Disk, blocking: Blocking, random: Random, store: TxStore) -> Chains:
     """Bitcoin's and Ethereum's stand-ins, as they were left in the data folder."""
     return Chains(
-        store=sqlite_store(f"{folder}/{STORE}", blocking),
+        store=store,
         chains=(_bitcoin(disk, blocking, random), _ethereum(disk, blocking, random)),
     )
 
@@ -70,7 +74,8 @@ def _bitcoin(disk: Disk, blocking: Blocking, random: Random) -> Chain:
         book=SimulatedAddresses(BITCOIN_PREFIX, "the demo's deposits"),
         signer=SimulatedSigner(terms, HOT[BITCOIN]),
         wallet=wallet,
-        policy=AutomaticLimit(AUTOMATIC),
+        policy=_policy({"BTC": asset}, {"BTC": node}, BITCOIN),
+        cold_addresses=(COLD[BITCOIN],),
         withdrawals=WithdrawalsConfig(
             chain=BITCOIN, assets={"BTC": asset}, coin="BTC", poll_seconds=POLL_SECONDS, bump_seconds=60
         ),
@@ -108,12 +113,24 @@ def _ethereum(disk: Disk, blocking: Blocking, random: Random) -> Chain:
         book=SimulatedAddresses(ETHEREUM_PREFIX, "the demo's deposits"),
         signer=SimulatedSigner(terms, HOT[ETHEREUM]),
         wallet=wallet,
-        policy=AutomaticLimit(AUTOMATIC),
+        policy=_policy(assets, nodes, ETHEREUM),
+        cold_addresses=(COLD[ETHEREUM],),
         withdrawals=WithdrawalsConfig(
             chain=ETHEREUM, assets=assets, coin="ETH", poll_seconds=POLL_SECONDS, bump_seconds=60
         ),
         simulated=SimulatedBlocks(host=host, block_seconds=BLOCK_SECONDS),
     )
+
+
+def _policy(
+    assets: Mapping[str, AssetConfig], nodes: Mapping[str, Node], chain: str
+) -> Callable[[ChainStore, Clock], Policy]:
+    def policy(store: ChainStore, clock: Clock) -> Policy:
+        return WithdrawalPolicy(
+            limits=LIMITS, assets=assets, nodes=nodes, hot_address=HOT[chain].address, store=store, clock=clock
+        )
+
+    return policy
 
 
 def _asset(name: str, chain: str, hot_address: str) -> AssetConfig:

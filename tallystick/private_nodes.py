@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import trio
 from attrs import frozen
 
@@ -51,19 +50,19 @@ async def bitcoin_node(program: Program, folder: Path, options: Sequence[str] = 
         "-listen=0",
         "-connect=0",
         "-dnsseed=0",
-        "-disablewallet",
         "-txindex=1",
         "-rpcbind=127.0.0.1",
         "-rpcallowip=127.0.0.1",
         f"-rpcport={port}",
         "-printtoconsole=1",
         "-par=1",
+        "-fallbackfee=0.0001",
         *options,
     ]
     rpc = RpcConfig(url=f"http://127.0.0.1:{port}", cookie_file=str(folder / "regtest" / ".cookie"))
     with _process(words, folder) as process:
         node = PrivateNode(rpc, process)
-        await _until_it_answers(node, "getblockchaininfo", folder / "node.log")
+        await _until_it_answers(node, "getblockcount", int, folder / "node.log")
         try:
             yield node
         finally:
@@ -86,7 +85,7 @@ async def ethereum_node(program: Program, folder: Path, options: Sequence[str] =
     ]
     with _process(words, folder) as process:
         node = PrivateNode(RpcConfig(url=f"http://127.0.0.1:{port}"), process)
-        await _until_it_answers(node, "eth_chainId", folder / "node.log")
+        await _until_it_answers(node, "eth_chainId", str, folder / "node.log")
         try:
             yield node
         finally:
@@ -119,18 +118,20 @@ def _process(words: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[b
         process.wait()
 
 
-async def _until_it_answers(node: PrivateNode, method: str, log: Path) -> None:
+async def _until_it_answers(node: PrivateNode, method: str, result: type[object], log: Path) -> None:
+    why = "it ended"
     with trio.move_on_after(START_SECONDS):
         async with Rpc(node.rpc) as rpc:
             while node.process.poll() is None:
                 try:
-                    await rpc.find(method, result=msgspec.Raw)
-                except NodeUnavailable:
+                    await rpc.call(method, result=result)
+                except NodeUnavailable as error:
+                    why = str(error)
                     await trio.sleep(POLL_SECONDS)
                 else:
                     return
     said = _end_of(log)
-    raise NodeEnded(f"the node whose log is {log} does not answer; the last it said: {said}")
+    raise NodeEnded(f"the node whose log is {log} does not come up: {why}; the last it said: {said}")
 
 
 def _end_of(log: Path) -> str:

@@ -5,17 +5,21 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.abc import HalfCloseableStream, Stream
 from trio.testing import memory_stream_pair
 
 from actors.account_limits import AccountLimits, AccountLimitsConfig
+from actors.audience import Audience
 from actors.directory import Directory
 from actors.gateway_counts import GatewayCounts
 from actors.mailbox import Mailbox
 from actors.replies import Replies
 from actors.requests import Batch, Done, Outcome, Request
 from actors.session import Session, SessionLimits
+from actors.streams import StreamLimits, Streams
 from actors.traffic import Traffic
+from actors.wire import logon_payload
 from actors.world import Peer
 from book import queries
 from book.commands import Command, CreditDeposit, DefineAccount, DefineAsset, DefineKey, DefineMarket
@@ -45,7 +49,8 @@ MARKET = Market(
     self_trade=EXPIRE_TAKER,
 )
 
-# Of the seed of 32 zero bytes.
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(32))
+# Its public half.
 PUBLIC_KEY = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29"
 
 DEFINITIONS: tuple[Command, ...] = (
@@ -60,6 +65,12 @@ DEFINITIONS: tuple[Command, ...] = (
     *(CreditDeposit(f"{account}|BTC", account, "BTC", 1_000 * 10**8) for account in (1, 2)),
     *(CreditDeposit(f"{account}|USDT", account, "USDT", 10**8 * 10**6) for account in (1, 2)),
 )
+
+
+def logon_of(name: str, nonce: str, timestamp: int = EPOCH_MS) -> dict[str, object]:
+    """The parameters of a logon that all the keys here sign."""
+    signature = SIGNER.sign(logon_payload(name, nonce, timestamp)).hex()
+    return {"apiKey": name, "timestamp": timestamp, "signature": signature}
 
 
 class Exchange:
@@ -81,6 +92,8 @@ class Exchange:
         assert isinstance(view, queries.DirectoryView)
         self.directory.fill(view)
         self.replies = Replies(self.directory)
+        self.audience = Audience()
+        self.streams = Streams(StreamLimits(), self.directory, self.audience, now=trio.current_time, wake=lambda: None)
         self.seen: list[list[Request]] = []
         """The requests of every batch that was answered."""
         self.lost: list[int] = []
@@ -184,6 +197,7 @@ def session(
         matching=exchange.mailbox.sender(1),
         venues=exchange.directory.venues,
         replies=exchange.replies,
+        streams=exchange.streams,
         clock=VirtualClock(),
         entropy=lambda count: bytes.fromhex(NONCE)[:count],
         lost=exchange.lost.append,

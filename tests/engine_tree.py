@@ -1,19 +1,23 @@
-"""Writer, matching and snapshotter under a supervisor, on a simulated disk: the engine's half of the exchange."""
+"""Writer, matching, publisher and snapshotter under a supervisor, on a simulated disk: the engine's half of all."""
 
 from collections.abc import Awaitable, Callable
 from random import Random
 
 import trio
 
+from actors.audience import Audience
 from actors.children import Run
 from actors.directory import Directory
+from actors.feed import Feed
 from actors.handoff import LogItem
 from actors.mailbox import Busy, Mailbox, NotDone, OutcomeUnknown, Sender
 from actors.matching import Matching, MatchingConfig
+from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch, Outcome, Request
 from actors.restarts import Backoff
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, SnapshotTaken, Snapshotter
+from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, REST_FOR_ONE, Child, Supervisor
 from actors.world import Clock
 from book.commands import Command
@@ -67,7 +71,7 @@ def never_copied(_first_seq: int) -> bool:
 
 
 class EngineTree:
-    """Writer, matching and snapshotter under a supervisor, on a simulated disk."""
+    """Writer, matching, publisher and snapshotter under a supervisor, on a simulated disk."""
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class EngineTree:
         clock: Clock | None = None,
         snapshots: SnapshotConfig = SELDOM,
         is_copied: IsCopied = never_copied,
+        streams: StreamLimits | None = None,
     ) -> None:
         log: Mailbox[LogItem] = Mailbox("reqlog-writer", 4, rank=0)
         matching: Mailbox[Batch] = Mailbox("matching", 4, rank=1)
@@ -87,6 +92,7 @@ class EngineTree:
         clock, blocking = clock or VirtualClock(), Inline(disk)
         self.disk = disk
         self.directory = Directory()
+        self.audience, self.feed = Audience(), Feed()
         self.blocking = blocking
         self.state = state
         self.client: Sender[Batch] = matching.sender(2)
@@ -99,6 +105,7 @@ class EngineTree:
                 clock=clock,
                 entropy=entropy_of(random),
                 state=state,
+                feed=self.feed,
                 progress=no_progress,
             ).run
         )
@@ -113,10 +120,15 @@ class EngineTree:
                 blocking=blocking,
                 die=power_cut,
                 directory=self.directory,
+                audience=self.audience,
                 log_state=state,
                 progress=no_progress,
             ).run
         )
+        self.streams = Streams(
+            streams or StreamLimits(), self.directory, self.audience, now=trio.current_time, wake=self.feed.wake
+        )
+        self.publisher = Crashable(Publisher(self.streams, self.feed, matching.sender(2), clock).run)
         self.process = InlineSnapshots(disk)
         self.snapshot_state = SnapshotState()
         self.wanted: Sender[SnapshotCall] = wanted.sender(3)
@@ -140,6 +152,7 @@ class EngineTree:
             [
                 Child("reqlog-writer", self.writer.run, limit=NEVER_ESCALATES),
                 Child("matching", self.matching.run, limit=NEVER_ESCALATES, start_timeout_seconds=None),
+                Child("publisher", self.publisher.run, limit=NEVER_ESCALATES),
                 Child("snapshotter", self.snapshotter.run, limit=NEVER_ESCALATES),
             ],
             random=random,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -10,17 +10,20 @@ from typing import Any
 
 import trio
 from attrs import evolve
-from trio.abc import Stream
+from trio.abc import HalfCloseableStream, Stream
 
 import supervisor
-from actors.world import RealClock, RealNetwork, Threads
+from actors.world import Credentials, Peer, RealClock, RealNetwork, Threads
 from book.engine import Engine
 from persistence.object_store import no_pace, open_target
+from persistence.opening import open_database
+from persistence.sql_store import SqlStore
 from persistence.storage import RealDisk
+from persistence.txstore import TxStore
+from tallystick.demo_chains import demo_chains
 from tallystick.demo_command import demo_config
 from tests.simulation.disk import power_cut
 from tests.simulation.world import InlineSnapshots, no_progress
-from tests.stores import in_memory
 
 
 class Connection:
@@ -78,11 +81,27 @@ class Connection:
         return str(reply["error"]["msg"])
 
 
+class Uids(RealNetwork):
+    """The real network, where whoever connects to the admin socket next is of the user we say."""
+
+    def __init__(self) -> None:
+        self.uid: int | None = None
+
+    def credentials(self, stream: HalfCloseableStream) -> Credentials:
+        """Of our own user, unless another one was named."""
+        found = super().credentials(stream)
+        return found if self.uid is None else found._replace(uid=self.uid)
+
+
 class Running:
     """An exchange that runs in this process."""
 
-    def __init__(self, addresses: supervisor.Addresses, folder: Path) -> None:
+    store: TxStore
+    """Of its chains, where it has any."""
+
+    def __init__(self, addresses: supervisor.Addresses, folder: Path, network: "Uids") -> None:
         self._addresses = addresses
+        self._network = network
         self._folder = folder
         self._streams: list[trio.SocketStream] = []
 
@@ -91,7 +110,13 @@ class Running:
         for stream in self._streams:
             await stream.aclose()
 
+    @property
+    def address(self) -> Peer:
+        """Where clients connect."""
+        return self._addresses.client
+
     def _keep(self, stream: trio.SocketStream) -> trio.SocketStream:
+        """Hang it up with the others."""
         self._streams.append(stream)
         return stream
 
@@ -104,9 +129,12 @@ class Running:
             assert (await connection.ask("session.logon", apiKey=name, **more))["status"] == 200
         return connection
 
-    async def operator(self) -> Connection:
-        """A connection to the admin socket."""
-        return Connection(self._keep(await trio.open_unix_socket(self._folder / "admin.sock")))
+    async def operator(self, uid: int | None = None) -> Connection:
+        """A connection to the admin socket, of our own user or of this one."""
+        self._network.uid = uid
+        connection = Connection(self._keep(await trio.open_unix_socket(self._folder / "admin.sock")))
+        await connection.said("help")  # now the other end knows who we are
+        return connection
 
     async def metrics(self) -> str:
         """What a scrape answers."""
@@ -120,36 +148,51 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, engine: Callable[[], Engine] = Engine, *, test_money: bool = True
+    folder: Path,
+    engine: Callable[[], Engine] = Engine,
+    *,
+    test_money: bool = True,
+    chains: bool = False,
+    operators: Sequence[int] = (),
+    adjust: Callable[[supervisor.Config], supervisor.Config] = lambda config: config,
 ) -> AsyncIterator[Running]:
-    """A demo exchange without its market maker, stopped in order at the end."""
+    """A demo exchange without its market maker, and without its chains unless they are wanted; stopped in order.
+
+    The first operator's calls are ours; `Running.operator` can speak as any of the others.
+    """
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     (folder / "backup").mkdir(exist_ok=True)
     config = demo_config(folder, port=0, market_maker=False)
-    config = evolve(config, admin=evolve(config.admin, test_money=test_money))
+    admin = evolve(config.admin, test_money=test_money, operators=frozenset({*config.admin.operators, *operators}))
+    config = evolve(config, admin=admin)
     disk = RealDisk(str(folder), power_cut)
+    network, blocking = Uids(), Threads(8)
+    database = open_database(config.store, folder=str(folder), blocking=Threads(1), random=Random(0))
     world = supervisor.World(
         clock=RealClock(),
         disk=disk,
-        network=RealNetwork(),
-        blocking=Threads(8),
+        network=network,
+        blocking=blocking,
         random=Random(0),
         entropy=os.urandom,
         die=power_cut,
         uid=os.getuid(),
         progress=no_progress,
-        open_database=lambda _config: in_memory(),
+        database=database,
         open_target=open_target,
         pace=no_pace,
         snapshot_process=InlineSnapshots(disk),
         engine=engine,
+        chains=demo_chains(disk, blocking, Random(0), SqlStore(database)) if chains else None,
     )
     addresses = supervisor.Addresses()
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        root = supervisor.exchange(config, world, addresses)
+        root = supervisor.exchange(adjust(config), world, addresses)
         await nursery.start(root.run, stop)
-        exchange = Running(addresses, folder)
+        exchange = Running(addresses, folder, network)
+        if world.chains is not None:
+            exchange.store = world.chains.store
         yield exchange
         await exchange.close()
         stop.set()

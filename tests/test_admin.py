@@ -16,6 +16,7 @@ from actors.admin_command import AdminCommand, BadCall
 from actors.admin_commands import AdminCommands
 from actors.demo_commands import DemoCommands
 from actors.mailbox import Busy, Mailbox, NotDone, OutcomeUnknown
+from actors.money_commands import Money
 from actors.requests import Batch
 from actors.world import Credentials
 from tests.simulation.network import MemoryNetwork
@@ -220,6 +221,8 @@ async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: N
         backup_state=nothing,
         chain_states=nothing,
         demo=DemoCommands({}, {}, nothing),
+        money=Money(),
+        clock=nothing,
         version="0",
         entropy=nothing,
         test_money=False,

@@ -220,14 +220,16 @@ def test_the_log_commands(stopped: Path) -> None:
     """verify, stat, dump and replay agree with each other, and replay with what the running exchange says."""
     verdict = json.loads(run_tallystick("log", "verify", "--json", str(stopped)).stdout)
     replayed = json.loads(run_tallystick("log", "replay", "--json", str(stopped)).stdout)
-    dumped = [json.loads(line) for line in run_tallystick("log", "dump", str(stopped)).stdout.splitlines()]
+    dumped = [json.loads(line) for line in run_tallystick("log", "dump", "--json", str(stopped)).stdout.splitlines()]
     counted = json.loads(run_tallystick("log", "stat", "--json", str(stopped)).stdout)
     assert verdict["damage"] is None
     numbered = [entry for entry in dumped if entry["seq"] is not None]
     assert len(numbered) == verdict["records"] == counted["records"] == verdict["last_seq"]
     (order,) = [entry for entry in numbered if entry["command"] == "PlaceOrder"]
     assert (order["account"], order["symbol"], order["quantity"], order["price"]) == (1, "BTC-USDT", 5000, 4_000_000)
-    alone = run_tallystick("log", "dump", str(stopped), "--account", "1", "--from", str(order["seq"])).stdout
+    alone = run_tallystick(
+        "log", "dump", "--json", str(stopped), "--account", "alice", "--from", str(order["seq"])
+    ).stdout
     assert [json.loads(line) for line in alone.splitlines()] == [order]
     with live_exchange(stopped, "--quiet-market") as exchange:
         engine = exchange.admin("info")["engine"]
@@ -239,7 +241,7 @@ def test_the_log_commands(stopped: Path) -> None:
 
 def test_the_log_can_be_cut(stopped: Path) -> None:
     """Truncate wants --yes, keeps what it cuts, and the exchange starts with what is left."""
-    entries = [json.loads(line) for line in run_tallystick("log", "dump", str(stopped)).stdout.splitlines()]
+    entries = [json.loads(line) for line in run_tallystick("log", "dump", "--json", str(stopped)).stdout.splitlines()]
     (order,) = [entry for entry in entries if entry.get("command") == "PlaceOrder"]
     at = str(order["seq"] - 1)
     assert run_tallystick("log", "truncate", str(stopped), "--at", at).returncode == 2

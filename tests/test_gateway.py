@@ -33,9 +33,15 @@ class House:
     """An exchange, a network and a gateway between them."""
 
     def __init__(
-        self, config: GatewayConfig = CONFIG, network: Network | None = None, *, tls: Tls | None = None
+        self,
+        config: GatewayConfig = CONFIG,
+        network: Network | None = None,
+        *,
+        tls: Tls | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
-        self.exchange = Exchange()
+        self.exchange = exchange or Exchange()
+        self.tls = tls
         self.memory = MemoryNetwork()
         self.sessions = Sessions()
         self.addresses: list[Peer] = []
@@ -47,6 +53,7 @@ class House:
             entropy=bytes,
             directory=self.exchange.directory,
             sessions=self.sessions,
+            streams=self.exchange.streams,
             accounts=AccountLimits(config.account, trio.current_time, self.sessions.counts),
             tls=tls,
             serving=self.addresses.append,

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import supervisor
 from actors.admin_commands import AdminCommands
 from actors.demo_commands import DemoCommands
+from actors.money_commands import Money
 from actors.world import Peer
 from persistence.exits import Exit
 from supervisor import Addresses
@@ -59,6 +60,8 @@ def test_the_page_has_every_admin_command_and_no_other() -> None:
         backup_state=nothing,
         chain_states=nothing,
         demo=DemoCommands({}, {}, nothing),
+        money=Money(),
+        clock=nothing,
         entropy=nothing,
         version=supervisor.VERSION,
         test_money=False,

@@ -74,7 +74,9 @@ def test_the_rules_come_in_their_order() -> None:
     )
     assert decide(1_000, worst, LIMITS) == Waits("the address is new: it waits for 60 s more")
     known = Figures(hour=10**6, account_day=10**6, address_seconds=60, hot=0)
-    assert decide(1_000, known, LIMITS) == Waits("the hot wallet has 0 units, and 50 stay in it: it needs a refill")
+    assert decide(1_000, known, LIMITS) == Waits(
+        "the hot wallet has 0 units, and 50 stay in it: it needs a refill", wants_refill=True
+    )
     full = Figures(hour=10**6, account_day=10**6, address_seconds=60, hot=5_000)
     assert decide(1_000, full, LIMITS) == AwaitingOperator("1000 units are more than 100, the limit for one withdrawal")
     assert decide(100, full, LIMITS) == AwaitingOperator("1000100 units are more than 300, the limit for an hour")

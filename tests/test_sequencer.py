@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from actors.audience import Audience
 from actors.directory import Directory
 from actors.engine_clock import EngineClock
 from actors.mailbox import Busy
@@ -65,6 +66,7 @@ class Desk:
             next_seq=1,
             quarantine=Quarantine(),
             directory=Directory(),
+            audience=Audience(),
             die=power_cut,
         )
         self.sequencer.open(definitions(), lose_sessions=True)

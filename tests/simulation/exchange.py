@@ -122,7 +122,7 @@ class SimulatedExchange:
             die=power_cut,
             uid=0,
             progress=no_progress,
-            open_database=lambda _config: in_memory(),
+            database=in_memory(),
             open_target=lambda _url: self.target,
             pace=no_pace,
             snapshot_process=InlineSnapshots(self.disk),

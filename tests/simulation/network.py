@@ -6,13 +6,16 @@ from typing import Final
 
 import trio
 from trio.abc import HalfCloseableStream, Listener
-from trio.testing import memory_stream_pair
+from trio.testing import MemoryReceiveStream, MemorySendStream, memory_stream_pair
 
 from actors.world import CannotListen, Credentials, Network, Peer
 
 BACKLOG: Final = 1_000
 # Where the ports begin that are given to whoever asks for any.
 FIRST_FREE_PORT: Final = 40_000
+
+
+Slowable = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 
 
 class MemoryListener(Listener[HalfCloseableStream]):
@@ -62,6 +65,8 @@ class MemoryNetwork(Network):
         self._peers: dict[HalfCloseableStream, Peer] = {}
         self._credentials: dict[HalfCloseableStream, Credentials] = {}
         self._ports = FIRST_FREE_PORT
+        self.accepted: list[Slowable] = []
+        """The exchange's ends of all connections, for tests that slow them down."""
 
     # What the exchange does ---------------------------------------------------------------------------------------
 
@@ -117,6 +122,7 @@ class MemoryNetwork(Network):
             raise ConnectionRefusedError(f"nobody listens on {address}")
         ours, theirs = memory_stream_pair()
         listener.arrive(theirs)
+        self.accepted.append(theirs)
         return ours, theirs
 
     def _free_port(self) -> int:
