@@ -218,6 +218,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         clock=world.clock,
         state=backup_state,
         log_state=log_state,
+        database=database.share(1),
     )
     tls = _tls(config.gateway, world)
     collector = ExchangeCollector(

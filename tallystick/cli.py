@@ -24,6 +24,7 @@ from tallystick.demo_command import demo
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
 from tallystick.snapshot_command import take_snapshot
+from tallystick.store_command import store
 
 _log = structlog.get_logger("tallystick")
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(log, name="log")
 app.add_typer(backup, name="backup")
+app.add_typer(store, name="store")
 app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)

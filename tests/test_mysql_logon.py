@@ -4,7 +4,7 @@ import hashlib
 import ssl
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -105,10 +105,8 @@ async def served(server: Server) -> AsyncIterator[int]:
     """The port it listens on."""
 
     async def serve(stream: trio.SocketStream) -> None:
-        try:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await server.serve(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
 
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

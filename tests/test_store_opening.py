@@ -14,9 +14,10 @@ from tests.mariadb import write_certificates
 from tests.stores import block, inline, new_deposit
 
 
-def opened(folder: Path, **words: str) -> SqliteDatabase | MysqlDatabase:
+def opened(folder: Path, url: str = "", ca_file: str = "", password_file: str = "") -> SqliteDatabase | MysqlDatabase:
     """What the configuration opens."""
-    found = open_database(StoreConfig(**words), folder=str(folder), blocking=inline, random=Random(0))
+    config = StoreConfig(url=url, ca_file=ca_file, password_file=password_file)
+    found = open_database(config, folder=str(folder), blocking=inline, random=Random(0))
     assert isinstance(found, SqliteDatabase | MysqlDatabase)
     return found
 
