@@ -235,6 +235,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         counts=sessions.counts,
         tls=tls,
         chain_states=chain_states,
+        store_state=store_state,
+        archive_state=archive_state,
     )
     commands = AdminCommands(
         tree=lambda: root,
@@ -246,6 +248,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         backup=backups.sender(ADMIN),
         backup_state=backup_state,
         chain_states=chain_states,
+        store_state=store_state,
+        archive_state=archive_state,
         demo=_demo_commands(world),
         money=_money(world, chain_states),
         clock=world.clock,

@@ -13,6 +13,7 @@ from attrs import asdict
 
 from actors.account_commands import AccountCommands
 from actors.admin_command import WORK_SECONDS, AdminCommand, BadCall
+from actors.archivist import ArchiveState
 from actors.backup import BackupState, RunBackup
 from actors.chain_parts import ChainStates
 from actors.demo_commands import DemoCommands
@@ -24,6 +25,7 @@ from actors.money_commands import Money, MoneyCommands
 from actors.reqlog_writer import LogState
 from actors.requests import Batch
 from actors.snapshotter import SnapshotCall, SnapshotState
+from actors.store_keeper import StoreState
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
 from actors.world import Clock, Entropy
 from book.queries import Info, InfoView
@@ -63,6 +65,8 @@ class AdminCommands:
         backup: Sender[RunBackup],
         backup_state: BackupState,
         chain_states: ChainStates,
+        store_state: StoreState,
+        archive_state: ArchiveState,
         demo: DemoCommands,
         money: Money,
         clock: Clock,
@@ -81,6 +85,8 @@ class AdminCommands:
         self._backup = backup
         self._backup_state = backup_state
         self._chain_states = chain_states
+        self._store_state = store_state
+        self._archive_state = archive_state
         self._demo = demo
         self._money = MoneyCommands(self._engine, money, clock, entropy)
         self._version = version
@@ -183,6 +189,8 @@ class AdminCommands:
             "log": self._log(),
             "snapshot": self._newest_snapshot(),
             "backup": {} if (backup := self._backup_state.view()) is None else asdict(backup),
+            "store": {"answers": self._store_state.answers, "trouble": self._store_state.trouble},
+            "archive": asdict(self._archive_state.view()),
             "chains": [asdict(view) for view in self._chain_states.watcher_views()],
             "withdrawals": [asdict(view) for view in self._chain_states.withdrawals_views()],
             "sessions": len(self._sessions.list()),

@@ -34,6 +34,8 @@ from persistence.sql_archive import month_of
 from persistence.storage import Disk
 from persistence.txstore import ArchiveStore, AuditEntry, CandleRow, StoreError
 
+# At a stop, for the store to take what is in memory; then it waits in the file.
+LAST_WORDS_SECONDS: Final = 2.0
 PRUNE_SECONDS: Final = 86_400.0
 BACKOFF: Final = Backoff(first_seconds=1.0, cap_seconds=60.0, jitter=0.0)
 MONTHS_PER_YEAR: Final = 12
@@ -140,6 +142,9 @@ class Archivist:
             task_status.started()
             await stop.wait()
             nursery.cancel_scope.cancel()
+        if self._book.waiting:
+            with trio.move_on_after(LAST_WORDS_SECONDS), self._trying("audit"):
+                await self._put_notes_into_store()
         await self._blocking(self._put_aside)
 
     # Candles ------------------------------------------------------------------------------------------------------
@@ -210,11 +215,13 @@ class Archivist:
         if spilled:
             await self._blocking(self._spill.clear)
             self._state.spilled = 0
-        entries = self._book.some()
-        if entries:
+        await self._put_notes_into_store()
+        return []
+
+    async def _put_notes_into_store(self) -> None:
+        while entries := self._book.some():
             await self._store.add_audit(entries)
             self._book.done(len(entries))
-        return []
 
     def _put_aside(self) -> list[AuditEntry]:
         """Into the file, what is in memory; which that was."""

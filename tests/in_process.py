@@ -165,6 +165,7 @@ async def running(
     config = demo_config(folder, port=0, market_maker=False)
     admin = evolve(config.admin, test_money=test_money, operators=frozenset({*config.admin.operators, *operators}))
     config = evolve(config, admin=admin)
+    config = adjust(config)
     disk = RealDisk(str(folder), power_cut)
     network, blocking = Uids(), Threads(8)
     database = open_database(config.store, folder=str(folder), blocking=Threads(1), random=Random(0))
@@ -188,7 +189,7 @@ async def running(
     addresses = supervisor.Addresses()
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        root = supervisor.exchange(adjust(config), world, addresses)
+        root = supervisor.exchange(config, world, addresses)
         await nursery.start(root.run, stop)
         exchange = Running(addresses, folder, network)
         if world.chains is not None:

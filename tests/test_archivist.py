@@ -1,6 +1,6 @@
 """The archivist: candles and the audit come into the store, whatever happens in between, and nobody waits for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -128,18 +128,13 @@ class Scene:
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.engine.serve, self.matching)
-            await nursery.start(self.archivist().run, stop)
             async with trio.open_nursery() as life:
-                life.start_soon(self._go, steps, seconds, stop)
-            await trio.testing.wait_all_tasks_blocked()
+                await life.start(self.archivist().run, stop)
+                for step in steps:
+                    step()
+                    await trio.sleep(seconds)
+                stop.set()
             nursery.cancel_scope.cancel()
-
-    async def _go(self, steps: Sequence[Callable[[], object]], seconds: float, stop: trio.Event) -> None:
-        for step in steps:
-            step()
-            await trio.sleep(seconds)
-        stop.set()
-        await trio.testing.wait_all_tasks_blocked()
 
     def trade(self, minutes: int) -> None:
         """So many more minutes with trades, and the log goes on."""
