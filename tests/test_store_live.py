@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import trio
 from attrs import evolve
@@ -66,7 +67,7 @@ async def test_an_exchange_trades_without_its_store(tmp_path: Path) -> None:
         assert (await alice.ask("order.place", **buy("0.5")))["status"] == 200
         assert (await alice.ask("klines", symbol="BTC-USDT", interval="1m"))["status"] == 200
         with trio.fail_after(30):
-            store = {"trouble": ""}
+            store: dict[str, Any] = {"trouble": ""}
             while "cannot be reached" not in store["trouble"]:
                 await trio.sleep(0.01)  # nobody tells a client of it
                 store = (await operator.ask("info"))["result"]["store"]
