@@ -34,7 +34,7 @@ help:
 run: $(VENV)/installed-run $(ENGINE)
 	@$(WITH_ENGINE) $(BIN)/tallystick demo --data ./demo-data
 
-test: lint $(TEST_COMPILED)
+test: lint $(TEST_COMPILED) build/ansible/installed
 	@$(BIN)/pytest $(SPREAD)
 
 check: lint
@@ -69,6 +69,13 @@ $(BINARY)/installed: requirements/binary.txt
 	@$(BINARY)/venv/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/binary.txt
 	@touch $@
 
+# What deploys: Ansible, in an environment of its own.
+build/ansible/installed: requirements/deploy.txt
+	@echo "make: installing Ansible into build/ansible ..."
+	@$(PYTHON) -m venv build/ansible
+	@build/ansible/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/deploy.txt
+	@touch $@
+
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check --quiet . || { echo "make: some files are not in format; 'make format' mends it"; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -87,6 +94,7 @@ lock:  # new versions within pyproject.toml's ranges, with hashes
 	$(LOCK) --extra dev -o requirements/dev.txt pyproject.toml
 	$(LOCK) --extra binary -o requirements/binary.txt pyproject.toml
 	$(LOCK) -o requirements/docs.txt requirements/docs.in
+	$(LOCK) -o requirements/deploy.txt requirements/deploy.in
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

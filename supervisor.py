@@ -40,6 +40,7 @@ from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
 from actors.archivist import ArchiveConfig, ArchiveState, Archivist
 from actors.audience import Audience
+from actors.audit import AuditTrail
 from actors.audit_book import AuditBook
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.chain_addresses import ChainAddresses
@@ -50,6 +51,7 @@ from actors.feed import Feed
 from actors.funds import Funds
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
+from actors.log_levels import LogConfig, LogLevels
 from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
@@ -59,11 +61,13 @@ from actors.past_candles import PastCandles
 from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
+from actors.showing import shown
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
 from actors.store_keeper import StoreKeeper, StoreState
 from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
+from actors.system_commands import SystemCommands
 from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
@@ -94,6 +98,7 @@ class Config:
     market_maker: MarketMakerConfig | None = None
     store: StoreConfig = Factory(StoreConfig)
     archive: ArchiveConfig = Factory(ArchiveConfig)
+    log: LogConfig = Factory(LogConfig)
 
 
 @frozen(kw_only=True)
@@ -117,6 +122,7 @@ class World:
     hangups: Hangups = hangups
     engine: Callable[[], Engine] = Engine
     chains: Chains | None = None
+    levels: LogLevels = Factory(LogLevels)
 
 
 class Addresses:
@@ -232,11 +238,23 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         feed=feed,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
-        counts=sessions.counts,
         tls=tls,
         chain_states=chain_states,
         store_state=store_state,
         archive_state=archive_state,
+        free_space=world.disk.free_space,
+    )
+    audit = AuditTrail(world.disk, world.blocking)
+    system = SystemCommands(
+        sessions=sessions,
+        log_state=log_state,
+        collector=collector,
+        levels=world.levels,
+        config=shown(config),
+        audit=audit,
+        disk=world.disk,
+        blocking=world.blocking,
+        pace=world.pace,
     )
     commands = AdminCommands(
         tree=lambda: root,
@@ -256,6 +274,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
+        system=system,
     )
     gateway = Gateway(
         config.gateway,
@@ -275,7 +294,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         audit=book,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
-    admin = Admin(config.admin, world.network, world.uid, commands.table(), book=book)
+    admin = Admin(config.admin, world.network, world.uid, commands.table(), audit=audit, clock=world.clock, book=book)
 
     supervise = partial(Supervisor, random=world.random, die=world.die)
     engine = supervise(

@@ -48,12 +48,12 @@ class WatcherView:
 
     asset: str
     chain: str
-    head: int | None
-    """The height of the node's newest block; None before it has answered."""
+    head: int
+    """The height of the node's newest block; 0 before it has answered."""
     head_age_seconds: float
     """Since the node has shown a block that was not known."""
-    scanned: int | None
-    """The height up to which blocks were looked at."""
+    scanned: int
+    """The height up to which blocks were looked at; 0 before the first."""
     deepest_reorg: int
     """The most blocks that were undone at once."""
     pending: int
@@ -104,9 +104,9 @@ class WatcherState:
         return WatcherView(
             asset=self.asset,
             chain=self.chain,
-            head=None if self._head is None else self._head.height,
+            head=0 if self._head is None else self._head.height,
             head_age_seconds=(self._clock.monotonic_ns() - self._head_ns) / 1e9,
-            scanned=None if self.scanned is None else self.scanned.height,
+            scanned=0 if self.scanned is None else self.scanned.height,
             deepest_reorg=self.deepest_reorg,
             pending=self._waiting.get("pending", 0),
             validated=self._waiting.get("validated", 0),

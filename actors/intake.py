@@ -107,7 +107,7 @@ NEEDED_PERMISSION: Final[dict[type, int]] = {
 _LOGGED: Final[frozenset[type]] = frozenset(
     {
         *(wire.OrderPlace, wire.OrderCancel, wire.OrderAmend, wire.OrderCancelReplace, wire.OrderBatch),
-        *(wire.CancelAll, wire.CancelAllAfter),
+        *(wire.CancelAll, wire.CancelAllAfter, wire.DepositAddress, wire.WithdrawApply),
     }
 )
 # What may lead to trades, and should.

@@ -219,7 +219,7 @@ class Session:
         self._past = past
         self._audit = audit
         self._questions: trio.Nursery
-        self._traffic = traffic
+        self.traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -323,7 +323,7 @@ class Session:
         """What replies take that this client has not read, while it keeps us waiting with them; else 0."""
         if not self._unsent:
             return 0
-        return self._unsent + sum(turn.bytes for turn in self._writing) + self._turns.bytes
+        return self._unsent + sum(turn.bytes for turn in self._writing) + self._turns.bytes + self._outbox.waiting
 
     async def _linger(self) -> None:
         """Let the last lines arrive: to close with something unread makes TCP take back what is on its way."""
@@ -455,8 +455,7 @@ class Session:
         orders = read_orders(batch)
         parts = [self._part(turn, order, len(raw)) for order, raw in zip(orders, batch.params.orders, strict=True)]
         turn.slots.append(Group(batch.id, parts))
-        for bucket in self._buckets():
-            bucket.owe(len(parts) - 1)  # the line has paid for one
+        self._charge(len(parts) - 1)  # the line has paid for one
 
     def _part(
         self, turn: Turn, order: wire.OrderPlace | wire.OrderCancel | RefusedError, size: int
@@ -488,6 +487,11 @@ class Session:
             if turn.weight >= turn.limit:
                 break
 
+    def _charge(self, requests: int) -> None:
+        """Have what was asked count for so many requests more."""
+        for bucket in self._buckets():
+            bucket.owe(requests)
+
     def _buckets(self) -> list[TokenBucket]:
         return [self._bucket] if self._account is None else [self._bucket, self._account.requests]
 
@@ -495,7 +499,7 @@ class Session:
         """Queue the turn and hand its batch, if any, to matching. Always a checkpoint."""
         self._turns.append(turn)
         if turn.requests:
-            turn.batch = Batch(turn.requests, self._wake)
+            turn.batch = Batch(turn.requests, self._wake, turn.weight)
             await self._hand_on(turn.batch)
         else:
             self._news.set()
@@ -515,7 +519,7 @@ class Session:
     def _expel(self, reason: str, code: int, message: str) -> None:
         """Read no more, say why, and close; the reason is one of those that are counted."""
         self._counts.closed_connections[reason] += 1
-        log.info("a client is shown out", session=self.number, peer=str(self.peer), reason=message)
+        log.debug("a client is shown out", session=self.number, peer=str(self.peer), reason=message)
         self._append(refusal(UNSET, code, message))
         self._expelled = True
 
@@ -701,17 +705,24 @@ class Session:
             self._writing = turns
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
             events = self._outbox.take(WRITE_BYTES)
+            pieces = 0
             # Behind the replies: so who acts is answered first, and who subscribes gets no event before the reply.
             for data in chain(encoded(lines) if lines else (), [events] if events else ()):
+                pieces += 1
                 if not await self._send(data):
                     self.kill()
                     return
+            if pieces > 2:
+                self._charge(pieces - 2)  # of a long reply, for slices that the request has not paid for
             self._turns.done(turns)
             self._writing = []
             self._room.set()
-            who = self._identity
-            speaker = Speaker(self.number, None if who is None else who.account)
-            self._traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
+            self._report(turns, lines)
+
+    def _report(self, turns: list[Turn], lines: list[Line]) -> None:
+        who = self._identity
+        speaker = Speaker(self.number, None if who is None else who.account)
+        self.traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""
@@ -727,7 +738,7 @@ class Session:
                 return True
         if reason != "it is gone":
             self._counts.closed_connections[NOT_READING] += 1
-        log.info("a client is cut off", session=self.number, peer=str(self.peer), reason=reason)
+        log.debug("a client is cut off", session=self.number, peer=str(self.peer), reason=reason)
         return False
 
 

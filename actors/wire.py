@@ -153,7 +153,7 @@ class OpenOrders(_Request, frozen=True, tag="openOrders.status"):
     """Which orders are open?"""
 
     params: OpenOrdersParams = OpenOrdersParams()
-    weight: ClassVar[int] = 512
+    weight: ClassVar[int] = 4_096  # there may be tens of thousands: one such list at a time
 
 
 class CancelAll(_Request, frozen=True, tag="openOrders.cancelAll"):
@@ -309,6 +309,12 @@ Request = (
     | AllOrders
     | AccountStatus
     | AccountCommission
+    | DepositAddress
+    | DepositHistory
+    | WithdrawApply
+    | WithdrawCancel
+    | WithdrawStatus
+    | WithdrawHistory
     | Depth
     | RecentTrades
     | DayTicker
@@ -316,9 +322,6 @@ Request = (
     | Subscribe
     | Unsubscribe
     | Resume
-    | DepositAddress
-    | WithdrawApply
-    | StoreRequest
 )
 
 

@@ -47,6 +47,7 @@ ROWS_PER_ROUND: Final = 200
 COMPARED: Final = 1_000
 ON_THEIR_WAY: Final = ("requested", "awaiting_operator", "approved", "signed", "broadcast", "confirmed")
 OFF: Final = frozenset({"rejected", "cancelled", "failed"})
+BEHIND_ROUNDS: Final = 3
 MAX_REASON: Final = 200
 
 _log = structlog.get_logger("withdrawals")
@@ -135,6 +136,8 @@ class Withdrawals:
         self._patience = Patience(random, self._pause)
         self._taken_seq = 0
         """The last withdrawal of the outbox that is in the store."""
+        self._behind = 0
+        """For how many rounds the watcher has been behind the node."""
         self._idle = False
         """Whether nothing is on its way: then the store need not be asked until the outbox has something new."""
 
@@ -186,8 +189,10 @@ class Withdrawals:
         if not idle:
             await self._tell_engine()
         why = paused
+        self._behind = self._behind + 1 if tip is None else 0
         if tip is None:
-            why = f"the watcher of {self._config.coin} has not caught up with the node"
+            # For a moment that is so after every block.
+            why = f"the watcher of {self._config.coin} does not catch up" if self._behind >= BEHIND_ROUNDS else paused
         elif await self._is_alone(tip) and not idle:
             why = await self._work(tip, paused) or paused
         self._idle = idle or await self._count() == 0

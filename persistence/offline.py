@@ -22,6 +22,7 @@ from persistence.segments import (
     FOLDER,
     Frame,
     LogReader,
+    Position,
     Segment,
     after,
     must_be_log_of,
@@ -38,6 +39,10 @@ from persistence.trail import ANYTHING, Question, Trail, answers, begin_trail
 
 # What a cut zeroes with one write.
 _ZEROS: Final = bytes(1024 * 1024)
+
+
+# How often a walk through a log that is being written lets others work: about every millisecond.
+FRAMES_PER_PACE: Final = 16
 
 
 # Verify ---------------------------------------------------------------------------------------------------------------
@@ -83,8 +88,10 @@ class Verdict:
     damage: Damage | None = None
 
 
-def verify(disk: Disk, *, progress: Progress = no_progress) -> Verdict:
+def verify(disk: Disk, *, until: Position | None = None, progress: Progress = no_progress) -> Verdict:
     """Prove every byte and every record of the log, and every byte of the snapshots.
+
+    Of a log that is being written, what lies before `until`, where its writer says that it is durable.
 
     Damage is in the verdict. Raises Unreadable or NewerFormat.
     """
@@ -97,13 +104,30 @@ def verify(disk: Disk, *, progress: Progress = no_progress) -> Verdict:
             raise
         verdict.segments = len(found)
         if found:
-            walk = Walk(disk, found, progress)
-            for frame in walk:
-                _judge(verdict, frame)
-            verdict.torn_bytes = len(walk.findings.torn)
+            if until is None:
+                walk = Walk(disk, found, progress)
+                for frame in walk:
+                    _judge(verdict, frame)
+                verdict.torn_bytes = len(walk.findings.torn)
+            else:
+                for frame in _frames_until(disk, found, until, progress):
+                    _judge(verdict, frame)
     except Damaged as error:
         verdict.damage = _damage(disk, error, verdict.last_seq)
     return verdict
+
+
+def _frames_until(disk: Disk, found: Sequence[Segment], until: Position, progress: Progress) -> Iterator[Frame]:
+    """The frames before `until`. Raises Damaged, also where the log ends before it."""
+    reader = LogReader(until=until)
+    for number, segment in enumerate(found):
+        for count, frame in enumerate(reader.frames(segment, disk.read(segment.path))):
+            yield frame
+            if count % FRAMES_PER_PACE == 0:
+                progress(number, len(found))
+        if reader.done:
+            return
+    raise found[-1].damaged(reader.offset, f"the log ends here, but it was written up to {until.next_seq}")
 
 
 def _verify_headers(disk: Disk, verdict: Verdict) -> Sequence[Segment]:
@@ -313,17 +337,26 @@ def _kind_name(record: Record) -> str:
 
 
 def replay(
-    disk: Disk, engine: ReplayedEngine, *, begun_with: Footer | None = None, progress: Progress = no_progress
+    disk: Disk,
+    engine: ReplayedEngine,
+    *,
+    begun_with: Footer | None = None,
+    until_seq: int | None = None,
+    progress: Progress = no_progress,
 ) -> Replay:
     """Fold the log into an engine: an empty one, or one that holds a snapshot already (see `begin_replay`).
 
+    `until_seq` is the last number that is replayed, if the log has so many.
+
     Raises Damaged, also where a check does not match, or where the log's beginning is gone.
     """
-    fold = Replay(engine, after_seq=0 if begun_with is None else begun_with.seq)
+    fold = Replay(engine, after_seq=0 if begun_with is None else begun_with.seq, until_seq=until_seq)
     found = segments_after(disk, begun_with)
     if found:
         for frame in Walk(disk, found, progress):
             fold.feed(frame)
+            if fold.done:
+                break
     return fold
 
 

@@ -11,6 +11,7 @@ import typer
 
 import supervisor
 from actors.chain_parts import Chains
+from actors.log_levels import LEVELS, LogLevels
 from actors.world import Blocking
 from persistence.exits import Exit
 from persistence.storage import Disk
@@ -21,10 +22,12 @@ from tallystick.backup import backup
 from tallystick.client_command import client
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
+from tallystick.init_command import init
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
 from tallystick.snapshot_command import take_snapshot
 from tallystick.store_command import store
+from tallystick.top_command import top
 
 _log = structlog.get_logger("tallystick")
 
@@ -42,6 +45,8 @@ app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
 app.command()(client)
+app.command()(init)
+app.command()(top)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
 app.command(hidden=True)(take_snapshot)
@@ -59,6 +64,9 @@ def run(
 ) -> None:
     """Run the exchange in the foreground, until SIGTERM or Ctrl-C."""
     settings = _loaded(config)
+    log_config = settings.config.log
+    levels = LogLevels(LEVELS[log_config.level.value])
+    terminal.log_to_stderr(levels, log_config.format)
 
     if settings.config.admin.test_money:
         _log.warning("admin.test_money is true: operators may credit what nobody paid in")
@@ -72,6 +80,7 @@ def run(
         ready=ready,
         progress=terminal.progress,
         open_chains=_open_chains(settings),
+        levels=levels,
     )
     raise typer.Exit(code)
 

@@ -72,7 +72,7 @@ def client(
         if request is None:
             _talk(there, screen)
         else:
-            trio.run(_once, there, request, screen)
+            _run(there, request, screen)
     except KeyboardInterrupt:
         raise typer.Exit(Exit.DONE if request and request[0] == "subscribe" else OUTCOME_UNKNOWN) from None
     except NotConnected as error:
@@ -162,6 +162,16 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
 
 
 # One request ----------------------------------------------------------------------------------------------------------
+
+
+def _run(there: There, request: Words, screen: Screen) -> None:
+    try:
+        trio.run(_once, there, request, screen)
+    except BaseExceptionGroup as group:
+        # Ctrl-C comes to whichever task there is, and out of its nursery.
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from None
+        raise
 
 
 async def _once(there: There, request: Words, screen: Screen) -> None:

@@ -22,6 +22,7 @@ from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
 from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, asset_of, key_of, market_of
+from actors.log_levels import LogConfig
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
@@ -88,6 +89,7 @@ class File:
     store: StoreConfig = Factory(StoreConfig)
     archive: ArchiveConfig = Factory(ArchiveConfig)
     chains: ChainsSection = Factory(ChainsSection)
+    log: LogConfig = Factory(LogConfig)
     assets: tuple[AssetWords, ...] = ()
     markets: tuple[MarketWords, ...] = ()
     accounts: tuple[AccountWords, ...] = ()
@@ -135,6 +137,7 @@ def load(path: Path) -> Settings:
             backup=file.backup,
             store=file.store,
             archive=file.archive,
+            log=file.log,
         ),
         {asset.name: asset_of(asset) for asset in file.assets},
         # A relative path counts from this file.

@@ -13,6 +13,7 @@ from actors.account_limits import AccountLimitsConfig
 from actors.admin import AdminConfig
 from actors.backup import BackupConfig
 from actors.gateway import GatewayConfig
+from actors.log_levels import LogLevels
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.session import SessionLimits
@@ -39,7 +40,8 @@ def demo(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what is normal too.")] = False,
 ) -> None:
     """Run a demo exchange on this machine: three markets, funded accounts alice and bob, a market maker."""
-    terminal.log_to_stderr(logging.INFO if verbose else logging.WARNING)
+    levels = LogLevels(logging.INFO if verbose else logging.WARNING)
+    terminal.log_to_stderr(levels)
     with ExitStack() as stack:
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-demo-")))
@@ -52,7 +54,9 @@ def demo(
             introduce = json_line if json else welcome
             typer.echo(introduce(addresses, folder))
 
-        code = running.run(config, str(folder), ready=ready, progress=terminal.progress, open_chains=demo_chains)
+        code = running.run(
+            config, str(folder), ready=ready, progress=terminal.progress, levels=levels, open_chains=demo_chains
+        )
     raise typer.Exit(code)
 
 
@@ -102,6 +106,7 @@ def welcome(addresses: Addresses, folder: Path) -> str:
 The demo exchange serves; Ctrl-C stops it. Accounts alice and bob are funded, their keys are public.
 
   clients   {addresses.client}
+  shell     tallystick client --port {addresses.client.port} --key alice
   admin     tallystick admin --socket {folder / SOCKET} tree
   metrics   http://{addresses.metrics}/metrics
   data      {folder}

@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from book.engine import Engine
 from persistence import offline
+from persistence.codec import NumberedRecord
 from persistence.exits import Exit, Stop
 from persistence.offline import CannotCutError
 from persistence.storage import RealDisk, lock
@@ -145,15 +147,37 @@ def dump(
 
 
 @log.command()
-def replay(folder: Folder, *, json: Json = False) -> None:
+def replay(
+    folder: Folder,
+    *,
+    until: Annotated[int | None, typer.Option("--until", min=1, help="The last sequence number to replay.")] = None,
+    debug: Annotated[
+        bool, typer.Option("--break", help="Stop in Python's debugger before that number is applied.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Replay the log into an engine, prove it, and print where it arrives."""
     disk = _disk(folder)
+    if debug and until is None:
+        typer.echo("tallystick: --break stops before what --until names, which is missing", err=True)
+        raise typer.Exit(Exit.USAGE)
     engine, snapshot = _guarded(lambda: offline.begin_replay(disk))
     if snapshot is not None:
         typer.echo(
             f"tallystick: the log's beginning is gone; this begins with the snapshot of {snapshot.seq}", err=True
         )
-    fold = _guarded(lambda: offline.replay(disk, engine, begun_with=snapshot, progress=progress("replaying")))
+        if until is not None and until <= snapshot.seq:
+            typer.echo(f"tallystick: number {until} cannot be replayed: it is not behind that snapshot", err=True)
+            raise typer.Exit(Exit.USAGE)
+    last = until - 1 if debug and until is not None else until
+    show = progress("replaying")
+    fold = _guarded(lambda: offline.replay(disk, engine, begun_with=snapshot, until_seq=last, progress=show))
+    if until is not None and fold.last_seq < (until - 1 if debug else until):
+        typer.echo(f"tallystick: the log ends with number {fold.last_seq}", err=True)
+        raise typer.Exit(Exit.USAGE)
+    if debug and until is not None:
+        _debug(disk, engine, until)
+        return
     engine.check()
     result = {
         "seq": fold.last_seq,
@@ -169,6 +193,17 @@ def replay(folder: Folder, *, json: Json = False) -> None:
     else:
         for name, value in result.items():
             typer.echo(f"{name:10} {msgspec.json.encode(value).decode() if isinstance(value, dict) else value}")
+
+
+def _debug(disk: RealDisk, engine: Engine, seq: int) -> None:
+    """Stop where the next line applies number `seq`: step into it, look at `engine` before and after."""
+    record = next((entry.record for entry in offline.dump(disk, first_seq=seq, last_seq=seq)), None)
+    if not isinstance(record, NumberedRecord):
+        typer.echo(f"tallystick: the log ends before number {seq}", err=True)
+        raise typer.Exit(Exit.USAGE)
+    breakpoint()  # noqa: T100 - this is what was asked for
+    happened = engine.apply(record.command, seq, record.time_ns)
+    typer.echo(happened)
 
 
 @log.command()

@@ -2,8 +2,10 @@
 
 import json
 import re
+import signal
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tallystick.client import NotConnected, connect
 from tallystick.client_command import Screen, answer
 from tallystick.client_prompt import Beside, Prompt
 from tallystick.demo import DemoKey
-from tests.live import LiveExchange, environment, live_exchange, run_tallystick
+from tests.live import TALLYSTICK, LiveExchange, environment, live_exchange, run_tallystick
 
 pytestmark = pytest.mark.process
 
@@ -131,3 +133,32 @@ def test_a_prompt_without_a_terminal(exchange: LiveExchange) -> None:
     assert done.returncode == 0, done.stderr
     assert "{}" in done.stdout
     assert "serverTime" in done.stdout
+
+
+def test_following_channels(exchange: LiveExchange) -> None:
+    """Each event is a line of JSON, with numbers as they are on the wire, until Ctrl-C, which is no failure."""
+    command = [*TALLYSTICK, "client", "--port", exchange.ready["client"].split(":")[1], "--key", "bob"]
+    following = subprocess.Popen(
+        [*command, "subscribe", "channels=ticker:BTC-USDT,user"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with following:
+        assert following.stdout is not None
+        watchdog = threading.Timer(60, following.kill)
+        watchdog.start()
+        first = json.loads(following.stdout.readline())
+        assert (first["event"], first["channel"]) == ("ticker", "ticker:BTC-USDT")
+        assert re.fullmatch(r"\d+\.\d\d", first["last"])
+        following.send_signal(signal.SIGINT)
+        _, errors = following.communicate()
+        watchdog.cancel()
+        assert (following.returncode, errors) == (0, "")
+
+
+def test_a_channel_that_is_not_there(exchange: LiveExchange) -> None:
+    """Ends what follows the others too."""
+    done = run(exchange, "subscribe", "channels=trade:BTC-USDT,trade:BTC-EUR")
+    assert done.returncode == 1
+    assert done.stderr == "tallystick: BAD_SYMBOL (-1121): there is no such symbol; exchangeInfo lists them\n"

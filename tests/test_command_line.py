@@ -239,6 +239,31 @@ def test_the_log_commands(stopped: Path) -> None:
         assert run_tallystick("log", command, str(stopped)).returncode == 0
 
 
+def test_the_log_is_replayed_up_to_a_number(stopped: Path) -> None:
+    """The state there, which a later number changes; in the debugger it waits before that number is applied."""
+    entries = [json.loads(line) for line in run_tallystick("log", "dump", str(stopped)).stdout.splitlines()]
+    (seq,) = [entry["seq"] for entry in entries if entry.get("command") == "PlaceOrder"]
+    last = max(entry["seq"] for entry in entries if entry["seq"] is not None)
+    hashes = []
+    for until in (seq - 1, seq):
+        done = run_tallystick("log", "replay", "--json", "--until", str(until), str(stopped))
+        assert done.returncode == 0, done.stderr
+        replayed = json.loads(done.stdout)
+        assert (replayed["seq"], replayed["applied"] + replayed["refused"]) == (until, until)
+        hashes.append(replayed["stateHash"])
+    assert len(set(hashes)) == 2
+    typed = "p record.command.account, len(engine.state.orders)\nn\np len(engine.state.orders)\nc\n"
+    debugged = run_tallystick("log", "replay", "--until", str(seq), "--break", str(stopped), input=typed)
+    assert debugged.returncode == 0, debugged.stderr
+    assert "(1, 0)" in debugged.stdout
+    assert "(Pdb) 1\n" in debugged.stdout
+    assert "OrderAccepted" in debugged.stdout
+    for words in (["--until", str(last + 1)], ["--break"], ["--until", str(last + 1), "--break"]):
+        wrong = run_tallystick("log", "replay", *words, str(stopped))
+        assert wrong.returncode == 2, words
+        assert re.search(r"the log ends|--until names", wrong.stderr)
+
+
 def test_the_log_can_be_cut(stopped: Path) -> None:
     """Truncate wants --yes, keeps what it cuts, and the exchange starts with what is left."""
     entries = [json.loads(line) for line in run_tallystick("log", "dump", "--json", str(stopped)).stdout.splitlines()]

@@ -18,15 +18,22 @@ from tests.clients import PUBLIC_KEY, Exchange, code, connected, place
 # What everyone may ask, and what is about the session itself.
 PUBLIC = {"ping", "time", "exchangeInfo", "depth", "trades.recent", "ticker.24hr", "klines"}
 SESSION = {"session.logon", "session.status", "session.logout"}
+# Channels of market data are everybody's; `user` is that of whoever is logged on.
+CHANNELS = {"subscribe", "unsubscribe", "resume"}
 # What each permission is for. The names are those of the wire: one that is new has to be put somewhere here.
 NEEDED = {
-    READ: {"order.status", "openOrders.status", "myTrades", "allOrders", "account.status", "account.commission"},
+    READ: {
+        *("order.status", "openOrders.status", "myTrades", "allOrders", "account.status", "account.commission"),
+        *("deposit.address", "deposit.history", "withdraw.status", "withdraw.history"),
+    },
     TRADE: {
         *("order.place", "order.cancel", "order.amend", "order.cancelReplace", "order.test", "order.batch"),
         *("openOrders.cancelAll", "order.cancelAllAfter"),
     },
-    WITHDRAW: set[str](),
+    WITHDRAW: {"withdraw.apply", "withdraw.cancel"},
 }
+# Here no asset is on a chain, so these are refused to everybody, whatever they may do.
+IMPOSSIBLE = {"deposit.address", "withdraw.apply"}
 
 ONE_ORDER: dict[str, object] = {"symbol": "BTC-USDT", "orderId": 1}
 PARAMS: dict[str, object] = {
@@ -39,6 +46,10 @@ PARAMS: dict[str, object] = {
     "order.batch": {"orders": [ONE_ORDER]},
     "order.cancelAllAfter": {"timeoutMs": 0},
     "klines": {"symbol": "BTC-USDT", "interval": "1m"},
+    "deposit.address": {"asset": "BTC"},
+    "withdraw.apply": {"asset": "BTC", "address": "x", "amount": "1", "withdrawOrderId": "w"},
+    "withdraw.status": {"withdrawOrderId": "w"},
+    "withdraw.cancel": {"withdrawOrderId": "w"},
     **{
         method: {"symbol": "BTC-USDT"}
         for method in ("depth", "trades.recent", "ticker.24hr", "myTrades", "allOrders", "account.commission")
@@ -53,7 +64,7 @@ def methods() -> set[str]:
 
 def test_every_method_is_said_to_need_something_or_nothing() -> None:
     """One that is in none of the lists above would be tested by nobody."""
-    listed = [*PUBLIC, *SESSION, *(method for names in NEEDED.values() for method in names)]
+    listed = [*PUBLIC, *SESSION, *CHANNELS, *(method for names in NEEDED.values() for method in names)]
     assert sorted(listed) == sorted(methods())
 
 
@@ -71,7 +82,7 @@ def fate(reply: dict[str, object]) -> int:
 async def test_nobody_may_see_the_market_and_nothing_else(autojump_clock: MockClock) -> None:
     """Without a logon."""
     async with connected(Exchange()) as (client, _):
-        for method in sorted(methods() - SESSION):
+        for method in sorted(methods() - SESSION - CHANNELS):
             await client.send(asked(method))
             assert fate(await client.receive()) == (0 if method in PUBLIC else codes.UNAUTHORIZED), method
 
@@ -87,7 +98,7 @@ async def test_a_key_may_do_what_it_has_permission_for(permissions: int, autojum
         assert isinstance(shown, dict)
         assert shown["permissions"] == [name for bit, name in PERMISSIONS.items() if permissions & bit]
         before = exchange.engine.state_hash()
-        for method in sorted(methods() - SESSION):
+        for method in sorted(methods() - SESSION - CHANNELS - IMPOSSIBLE):
             await client.send(asked(method))
             allowed = fate(await client.receive()) != codes.REJECTED_KEY
             assert allowed == (method in may), method

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,9 @@ ROOT = Path(__file__).parent.parent
 OPERATORS_ONLY = {"DEFINITION_REJECTED"}
 # and the loss of a session from the exchange itself.
 OUR_OWN = {("CANCEL_REJECTED", "UNKNOWN_SESSION")}
+# What an engine says, and the clients' side has said or turned into an answer before.
+OUR_OWN |= {("INVALID_PARAMETER", reason) for reason in ("HAS_ADDRESS", "NO_ADDRESS", "UNKNOWN_WITHDRAWAL")}
+OUR_OWN |= {("WITHDRAWAL_REJECTED", reason) for reason in ("UNKNOWN_ASSET", "NO_CHAIN")}
 
 
 # Methods --------------------------------------------------------------------------------------------------------------
@@ -72,7 +76,7 @@ def trees() -> Iterator[ast.Module]:
         ROOT / "actors" / f"{name}.py"
         for name in (
             *("diagnosis", "intake", "logon", "numerals", "order_form", "session", "gateway"),
-            *("account_limits", "arriving", "streams", "channels"),
+            *("account_limits", "arriving", "streams", "channels", "funds", "chain_addresses"),
         )
     ]
     for path in [*clients_side, ROOT / "actors" / "replies.py", *(ROOT / "book").glob("*.py")]:
@@ -113,6 +117,10 @@ def reasons_sent() -> set[tuple[str, str]]:
             match node.args[0], [word.value for word in node.keywords if word.arg == "reason"]:
                 case ast.Name(id=code), [ast.Constant(value=str(reason))]:
                     found.add((code, reason))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_rejected":
+            # Of book.transfers: a reason, or one of two.
+            words = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+            found |= {("WITHDRAWAL_REJECTED", word) for word in words if isinstance(word, str)}
     return {(code, reason) for code, reason in found if code not in OPERATORS_ONLY} - OUR_OWN
 
 
@@ -189,7 +197,7 @@ def test_the_fixed_limits() -> None:
 # Examples -------------------------------------------------------------------------------------------------------------
 
 VARYING = re.compile(
-    r'"(nonce|time|serverTime|since|transactTime|updateTime|triggerTime|openTime|closeTime|seq)":("[0-9a-f]+"|\d+)'
+    r'"(nonce|withdrawalId|time|serverTime|since|transactTime|updateTime|triggerTime|openTime|closeTime|seq)":("[0-9a-f-]+"|\d+)'
 )
 KLINE = re.compile(r'\[\d+,("[^\]]*"),\d+\]')
 
@@ -207,6 +215,8 @@ class Conversation:
         self._address = (host, int(port))
         self._connections: list[socket.socket] = []
         self._lines: Iterator[bytes] = iter(())
+        self._events: deque[str] = deque()
+        self._replies: deque[str] = deque()
         self._nonce = ""
 
     def run(self, block: list[str]) -> None:
@@ -217,18 +227,31 @@ class Conversation:
                 continue
             if line.startswith('{"event":"hello"'):
                 self._connect()
-            answer = self._next()
+            answer = self._next(line)
             assert masked(answer) == masked(line)
             if answer.startswith('{"event":"hello"'):
                 self._nonce = json.loads(answer)["nonce"]
 
-    def _next(self) -> str:
-        """The next line; a heartbeat may come at any time."""
-        return next(line for raw in self._lines if '"heartbeat"' not in (line := raw.decode().rstrip("\n")))
+    def _next(self, shown: str) -> str:
+        """The next line of the kind that is shown: replies keep their order and events theirs, but not with each other.
+
+        A heartbeat may come at any time.
+        """
+        waiting = self._of_kind(shown)
+        while not waiting:
+            line = next(self._lines).decode().rstrip("\n")
+            if '"heartbeat"' not in line:
+                self._of_kind(line).append(line)
+        return waiting.popleft()
+
+    def _of_kind(self, line: str) -> deque[str]:
+        return self._events if line.startswith('{"event":') else self._replies
 
     def _connect(self) -> None:
         self._connections.append(socket.create_connection(self._address, 10))
         self._lines = iter(self._connections[-1].makefile("rb"))
+        self._events.clear()
+        self._replies.clear()
 
     def _signed(self, line: str) -> str:
         """A signed logon is good for one nonce and for now, so it is signed anew."""

@@ -320,7 +320,7 @@ def test_a_withdrawal_is_told_when_it_is_held_and_when_it_ends(exchange: Exchang
 
 @pytest.mark.parametrize("seed", seeds(4, 400))
 def test_whatever_happens_every_number_is_given_once(seed: int) -> None:
-    """In a wild history all owners together are told what their accounts count, and no order has more than it wanted."""
+    """In a wild history all owners are told as much as their accounts count, and no order has more than it wanted."""
     source, engine, seq, time_ns = Wild(Random(seed)), Engine(), 0, START_NS
     directory = Directory()
     stream = UserStream(directory)

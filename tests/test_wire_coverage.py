@@ -106,6 +106,7 @@ async def every_method(exchange: Running, recorder: Recorder) -> None:
 async def every_method_about_chains(exchange: Running, recorder: Recorder) -> None:
     """An address, a withdrawal to somewhere else, and how they stand; then what is wrong with a withdrawal."""
     alice, bob = await recorder.connect(exchange, "alice"), await recorder.connect(exchange, "bob")
+    await alice.ask("subscribe", channels=["user"])
     await alice.ask("deposit.address", asset="BTC")
     elsewhere = (await bob.ask("deposit.address", asset="BTC"))["result"]["address"]
     out = {"asset": "BTC", "address": elsewhere, "amount": "0.5", "withdrawOrderId": "out"}
@@ -114,6 +115,8 @@ async def every_method_about_chains(exchange: Running, recorder: Recorder) -> No
     await alice.ask("withdraw.cancel", withdrawOrderId="out")
     await alice.ask("withdraw.history")
     await alice.ask("deposit.history")
+    while "withdrawal" in reference.EVENTS and "withdrawal" not in recorder.events:
+        await alice.line()
     assert await alice.refused("withdraw.status", withdrawOrderId="in") == "WITHDRAWAL_REJECTED"
     assert await alice.refused("withdraw.apply", **{**out, "address": "nowhere"}) == "BAD_ADDRESS"
 

@@ -126,6 +126,18 @@ class DepositEvent(ChannelEvent, frozen=True, tag="deposit"):
     amount: Decimal
 
 
+class WithdrawalEvent(ChannelEvent, frozen=True, tag="withdrawal"):
+    """A withdrawal is HELD for, SETTLED (paid) or RELEASED, which gives the money back."""
+
+    withdraw_order_id: str
+    withdrawal_id: str
+    asset: str
+    address: str
+    amount: Decimal
+    fee: Decimal
+    status: str
+
+
 class MarketStatus(Event, frozen=True, tag="marketStatus"):
     """A market takes something else from now on."""
 
@@ -146,7 +158,7 @@ class Heartbeat(Event, frozen=True, tag="heartbeat"):
     time: int = 0
 
 
-UserEvent = ExecutionReport | BalanceEvent | DepositEvent
+UserEvent = ExecutionReport | BalanceEvent | DepositEvent | WithdrawalEvent
 Notice = MarketStatus | ServerShutdown
 
 AnyEvent = BookSnapshot | BookDelta | TradeEvent | TickerEvent | KlineEvent | UserEvent | Notice | Heartbeat
