@@ -93,7 +93,6 @@ WRONG = [
     ("depth = 3", "deepth = 3", "unknown key 'deepth', did you mean 'depth'"),
     ('network = "mainnet"', 'network = "moon"', "network"),
     ("max_fee = 100_000\n", "max_fee = 0\n", "max_fee is 0"),
-    ("connections = 8", "connections = 1", "connections"),
     ('asset = "BTC"', 'asset = "XYZ"', "XYZ"),
     ('asset = "BTC"', 'asset = "ETH"', "has the asset 'ETH'"),
     ("[73c5da0a/84'", "[73c5da0a84'", "not of the form [fingerprint"),
