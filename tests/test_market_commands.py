@@ -70,7 +70,14 @@ async def test_a_market_that_an_operator_adds(tmp_path: Path) -> None:
         traded = (await alice.ask("order.place", **ltc("BUY")))["result"]
         assert (traded["status"], traded["fills"][0]["price"]) == ("FILLED", "80.00")
         assert [row["symbol"] for row in (await operator.said("market.list"))["markets"]][-1] == "LTC-USDT"
-        assert (await operator.said("asset.list"))["assets"][-1] == {"name": "LTC", "scale": 8, "frozen": False}
+        assert (await operator.said("asset.list"))["assets"][-1] == {
+            "name": "LTC",
+            "scale": 8,
+            "chain": "",
+            "withdrawalFee": "0.00000000",
+            "minWithdrawal": "0.00000000",
+            "frozen": False,
+        }
     async with running(tmp_path / "data") as exchange:
         alice = await exchange.client()
         assert (await alice.ask("order.place", **ltc("BUY")))["status"] == 200
