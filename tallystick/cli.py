@@ -20,6 +20,7 @@ from tallystick import running, terminal
 from tallystick.admin import admin
 from tallystick.backup import backup
 from tallystick.client_command import client
+from tallystick.collect_command import collect
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
 from tallystick.init_command import init
@@ -46,6 +47,7 @@ app.command()(demo)
 app.command(context_settings={"ignore_unknown_options": True})(admin)
 app.command()(client)
 app.command()(init)
+app.command()(collect)
 app.command()(top)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
@@ -95,8 +97,8 @@ def _open_chains(settings: Settings) -> running.OpenChains | None:
     with _usage():
         file = real_chains.load_chains(settings.chains_file)
 
-    def open_chains(_disk: Disk, _blocking: Blocking, _random: Random, store: TxStore) -> Chains:
-        return real_chains.open_chains(file, settings.assets, running.PROGRAM, store=store)
+    def open_chains(_disk: Disk, _blocking: Blocking, _random: Random, _folder: str, store: TxStore) -> Chains:
+        return real_chains.open_chains(file, settings.assets, running.SIGNER, store=store)
 
     return open_chains
 
@@ -134,11 +136,11 @@ def wallet(context: typer.Context) -> None:
 
 # Not for people: a running exchange starts it, and asks it for signatures.
 @app.command(hidden=True)
-def signer(chain: str, network: str, keystore: str, passphrase: str) -> None:
+def signer(words: list[str]) -> None:
     """Sign what comes in at the standard input."""
     from chains import signing  # noqa: PLC0415 - its libraries are heavy too
 
-    raise typer.Exit(signing.main([chain, network, keystore, passphrase]))
+    raise typer.Exit(signing.main(words))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from persistence.exits import Exit, NoSpace, Stop
 from persistence.mysql import BadUrl
 from persistence.txstore import StoreRefused
 from tallystick.config import ConfigError
+from tallystick.fetching import CannotFetch
 
 _MENDABLE: Final = (
     Stop,
@@ -20,6 +21,7 @@ _MENDABLE: Final = (
     DefinitionRefusedError,
     WalletError,
     ConfigError,
+    CannotFetch,
     BadUrl,
     StoreRefused,
 )
