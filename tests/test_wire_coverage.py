@@ -45,36 +45,45 @@ async def test_everything_of_the_protocol_is_exercised(
         await every_limit(exchange, recorder)
     async with running(tmp_path / "slow", adjust=short_of_memory) as exchange:
         await a_client_that_does_not_read(exchange, recorder)
-    report(recorder, capsys)
+    show(recorder, capsys)
+    judge(recorder)
 
 
-def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_missing_is_named() -> None:
     """One that was not exercised, among all that were, fails by its name; so does a refusal that is not documented."""
     recorder = Recorder()
     recorder.methods |= reference.METHODS.keys() - {"depth"}
     recorder.events |= reference.EVENTS.keys()
     recorder.codes |= set(codes.CODE_NAMES.values())
     with pytest.raises(AssertionError, match="depth"):
-        report(recorder, capsys)
+        judge(recorder)
     recorder.methods.add("depth")
     recorder.refusals.add(("ping", "BAD_SIDE"))
     with pytest.raises(AssertionError, match="ping was refused with BAD_SIDE"):
-        report(recorder, capsys)
+        judge(recorder)
 
 
-def report(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    """Print the list, and fail where something is missing, or is refused with what the reference does not have."""
-    kinds = {
+def of_the_protocol(recorder: Recorder) -> dict[str, tuple[set[str], set[str]]]:
+    """What was seen, and what there is, by kind."""
+    return {
         "methods": (recorder.methods, set(reference.METHODS)),
         "events": (recorder.events, set(reference.EVENTS)),
         "codes": (recorder.codes, set(codes.CODE_NAMES.values()) - OPERATORS_ONLY),
     }
-    missing = {kind: sorted(expected - seen) for kind, (seen, expected) in kinds.items()}
+
+
+def show(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    """Print the list, whatever else is printed."""
     with capsys.disabled():
-        for kind, (seen, expected) in kinds.items():
-            absent = ", ".join(missing[kind]) or "none"
+        for kind, (seen, expected) in of_the_protocol(recorder).items():
+            absent = ", ".join(sorted(expected - seen)) or "none"
             print(f"\nover a socket, {kind}: {len(seen & expected)} of {len(expected)}; missing: {absent}", end="")  # noqa: T201
             print(f"\n  {' '.join(sorted(seen))}", end="")  # noqa: T201
+
+
+def judge(recorder: Recorder) -> None:
+    """Fail where something is missing, or was refused with what the reference does not have."""
+    missing = {kind: sorted(expected - seen) for kind, (seen, expected) in of_the_protocol(recorder).items()}
     assert not any(missing.values()), missing
     for method, name in recorder.refusals:
         if method in reference.METHODS:
