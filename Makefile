@@ -15,9 +15,11 @@ WITH_ENGINE := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 TEST_COMPILED := test-compiled
 endif
 BINARY := build/binary
+# Tests share nothing but the machine, so each of its processors runs some.
+SPREAD := -n auto --dist worksteal
 BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_engine_wild.py tests/test_icebergs.py tests/test_price_band.py tests/test_compiled.py
 
-.PHONY: help run test test-compiled check soak bench binary docs-reference format lint lock clean
+.PHONY: help run test test-compiled check soak bench binary docs docs-reference format lint lock clean
 
 help:
 	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
@@ -26,21 +28,22 @@ help:
 	@echo "make soak    all tests with the large counts (long)"
 	@echo "make bench   the published benchmarks"
 	@echo "make binary  the exchange as one file, build/binary/tallystick, and try it"
+	@echo "make docs    the documentation as a site, build/site"
 	@echo "make docs-reference  the protocol's tables and JSON Schema, from the code"
 	@echo "make format  put the code into its one format"
 
 run: $(VENV)/installed-run $(ENGINE)
 	@$(WITH_ENGINE) $(BIN)/tallystick demo --data ./demo-data
 
-test: lint $(TEST_COMPILED)
-	@$(BIN)/pytest
+test: lint $(TEST_COMPILED) build/ansible/installed
+	@$(BIN)/pytest $(SPREAD)
 
 check: lint
-	@$(BIN)/pytest -m "not process"
+	@$(BIN)/pytest $(SPREAD) -m "not process"
 
 test-compiled: $(VENV)/installed-dev $(ENGINE)
 	@ls $(COMPILED)/book__mypyc* >/dev/null 2>&1 || ! command -v cc >/dev/null || { echo "make: there is a C compiler, but the engine is not compiled; see build/compile.log"; exit 1; }
-	@$(WITH_ENGINE) $(BIN)/pytest --import-mode=append --quiet -m "not process" -k "not planted_bug" $(BOOK_TESTS)
+	@$(WITH_ENGINE) $(BIN)/pytest --import-mode=append --quiet $(SPREAD) -m "not process" -k "not planted_bug" $(BOOK_TESTS)
 
 soak: lint
 	@TALLYSTICK_SOAK=1 $(BIN)/pytest --timeout 36000 $(SOAK_ARGS)
@@ -67,6 +70,23 @@ $(BINARY)/installed: requirements/binary.txt
 	@$(BINARY)/venv/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/binary.txt
 	@touch $@
 
+docs: build/docs/installed
+	@build/docs/venv/bin/mkdocs build --quiet --strict
+	@echo "make: the site is in build/site"
+
+build/docs/installed: requirements/docs.txt
+	@echo "make: installing what makes the site into build/docs/venv ..."
+	@$(PYTHON) -m venv build/docs/venv
+	@build/docs/venv/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/docs.txt
+	@touch $@
+
+# What deploys: Ansible, in an environment of its own.
+build/ansible/installed: requirements/deploy.txt
+	@echo "make: installing Ansible into build/ansible ..."
+	@$(PYTHON) -m venv build/ansible
+	@build/ansible/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/deploy.txt
+	@touch $@
+
 lint: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check --quiet . || { echo "make: some files are not in format; 'make format' mends it"; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -85,6 +105,7 @@ lock:  # new versions within pyproject.toml's ranges, with hashes
 	$(LOCK) --extra dev -o requirements/dev.txt pyproject.toml
 	$(LOCK) --extra binary -o requirements/binary.txt pyproject.toml
 	$(LOCK) -o requirements/docs.txt requirements/docs.in
+	$(LOCK) -o requirements/deploy.txt requirements/deploy.in
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

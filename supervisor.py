@@ -8,6 +8,7 @@
     │  └─ snapshotter       has snapshots taken by another process, and prunes
     ├─ chains               one_for_one; only where there are chains
     │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
+    │  ├─ signer-CHAIN      keeps the process that holds the hot wallet's key, where the chain is real
     │  ├─ watcher-ASSET     follows one asset, and has deposits credited
     │  └─ withdrawals-CHAIN signs, sends and sees through, for all assets of one chain
     ├─ backup               copies what is sealed to the cold store; only where one is configured
@@ -36,6 +37,7 @@ from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
 from actors.audience import Audience
+from actors.audit import AuditTrail
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.chain_addresses import ChainAddresses
 from actors.chain_parts import Chains, ChainStates
@@ -45,6 +47,7 @@ from actors.feed import Feed
 from actors.funds import Funds
 from actors.gateway import Gateway, GatewayConfig, Sessions
 from actors.handoff import LogItem
+from actors.log_levels import LogConfig, LogLevels
 from actors.mailbox import Mailbox
 from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
@@ -53,10 +56,12 @@ from actors.money_commands import Money
 from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
+from actors.showing import shown
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
 from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
+from actors.system_commands import SystemCommands
 from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
@@ -82,6 +87,7 @@ class Config:
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     market_maker: MarketMakerConfig | None = None
+    log: LogConfig = Factory(LogConfig)
 
 
 @frozen(kw_only=True)
@@ -104,6 +110,7 @@ class World:
     hangups: Hangups = hangups
     engine: Callable[[], Engine] = Engine
     chains: Chains | None = None
+    levels: LogLevels = Factory(LogLevels)
 
 
 class Addresses:
@@ -203,9 +210,21 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         feed=feed,
         wall_ns=world.clock.wall_ns,
         backup_state=backup_state,
-        counts=sessions.counts,
         tls=tls,
         chain_states=chain_states,
+        free_space=world.disk.free_space,
+    )
+    audit = AuditTrail(world.disk, world.blocking)
+    system = SystemCommands(
+        sessions=sessions,
+        log_state=log_state,
+        collector=collector,
+        levels=world.levels,
+        config=shown(config),
+        audit=audit,
+        disk=world.disk,
+        blocking=world.blocking,
+        pace=world.pace,
     )
     commands = AdminCommands(
         tree=lambda: root,
@@ -223,6 +242,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         entropy=world.entropy,
         version=VERSION,
         test_money=config.admin.test_money,
+        system=system,
     )
     gateway = Gateway(
         config.gateway,
@@ -240,7 +260,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         serving=addresses.client_is,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
-    admin = Admin(config.admin, world.network, world.uid, commands.table())
+    admin = Admin(config.admin, world.network, world.uid, commands.table(), audit=audit, clock=world.clock)
 
     supervise = partial(Supervisor, random=world.random, die=world.die)
     engine = supervise(
@@ -345,7 +365,7 @@ async def serve(config: Config, world: World, ready: Callable[[Addresses], None]
     finally:
         if world.chains is not None:
             with trio.CancelScope(shield=True):
-                await world.chains.store.aclose()
+                await world.chains.aclose()
 
 
 async def _stop_at_signal(root: Supervisor) -> None:

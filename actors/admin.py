@@ -3,8 +3,8 @@
 A line is a JSON request as on the clients' wire, `{"id":1,"method":"actor.restart","params":{"name":"matching"}}`, or
 bare words, `actor.restart matching` or `actor.restart name=matching`, so that `socat` is enough. The answer has the
 wire's envelope either way. Whoever may open the socket file (mode 0660) and is root, the user the exchange runs as, or
-a uid that the configuration names, is an operator. Every call that changes something is written to the log: who, what,
-how it ended.
+a uid that the configuration names, is an operator; an observer may look, and change nothing. Every call that changes
+something is logged and goes into the audit trail, before it is answered: who, what, how it ended.
 """
 
 import shlex
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -21,10 +21,13 @@ from attrs import Attribute, field, frozen
 from trio.abc import HalfCloseableStream, Listener
 
 from actors.accepting import serve_some
-from actors.admin_command import AdminCommand, BadCall
+from actors.admin_command import AdminCommand, BadCall, Followed
+from actors.audit import AuditEntry
 from actors.mailbox import NotDone, OutcomeUnknown
-from actors.world import Credentials, Network
+from actors.world import Clock, Credentials, Network
 from book import codes
+from book.terms import NS_PER_MS
+from persistence.exits import NoSpace
 
 LINE_BYTES: Final = 65_536
 CONNECTIONS: Final = 32
@@ -50,8 +53,22 @@ class AdminConfig:
     """Path of the Unix socket."""
     operators: frozenset[int] = frozenset()
     """Uids that are operators, beside those named by the module."""
+    observers: frozenset[int] = frozenset()
+    """Uids that may run the commands that change nothing."""
     test_money: bool = False
     """Whether operators may credit money that never came."""
+
+
+class Audit(Protocol):
+    """Where calls that change something are written down."""
+
+    async def make_room(self) -> None:
+        """Make sure that the next entry has a place. Raises NoSpace."""
+        ...
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Write it down for good."""
+        ...
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,12 +112,21 @@ class Admin:
     """Serves the socket; the commands themselves are handed in."""
 
     def __init__(
-        self, config: AdminConfig, network: Network, own_uid: int, commands: Mapping[str, AdminCommand]
+        self,
+        config: AdminConfig,
+        network: Network,
+        own_uid: int,
+        commands: Mapping[str, AdminCommand],
+        *,
+        audit: Audit,
+        clock: Clock,
     ) -> None:
         self._config = config
         self._network = network
-        self._allowed = config.operators | {0, own_uid}
+        self._operators = config.operators | {0, own_uid}
         self._commands = commands
+        self._audit = audit
+        self._clock = clock
         self._waits = _Waits()
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
@@ -131,7 +157,7 @@ class Admin:
             pass  # the operator has gone, which is an operator's right
 
     async def _converse(self, stream: HalfCloseableStream, who: Credentials) -> None:
-        if who.uid not in self._allowed:
+        if who.uid not in self._operators | self._config.observers:
             _log.warning("refused", uid=who.uid, pid=who.pid)
             await _send(stream, _error(None, _Refusal(403, codes.UNAUTHORIZED, f"uid {who.uid} is not an operator")))
             return
@@ -140,7 +166,11 @@ class Admin:
             line, found, rest = rest.partition(b"\n")
             if found:
                 if line.strip():
-                    await _send(stream, await self.answer(line, who))
+                    answer, followed = await self.answer(line, who)
+                    await _send(stream, answer)
+                    if followed is not None:
+                        await self._follow(stream, followed)
+                        return
                 continue
             rest = line
             if len(rest) > LINE_BYTES:
@@ -154,22 +184,53 @@ class Admin:
                 return
             rest += received
 
-    async def answer(self, line: bytes, who: Credentials) -> bytes:
-        """One line's answer, with its newline."""
+    async def _follow(self, stream: HalfCloseableStream, followed: Followed) -> None:
+        """Write events until a stop, or until the operator says anything or hangs up."""
+        with followed.opened() as source:
+            async with trio.open_nursery() as nursery:
+
+                async def write() -> None:
+                    while True:
+                        await _send(stream, b"".join(msgspec.json.encode(e) + b"\n" for e in await source.next()))
+
+                nursery.start_soon(write)
+                # No deadline: who watches, watches; one that does not read what comes is hung up on.
+                with self._waits.wait(inf):
+                    await stream.receive_some(LINE_BYTES)
+                nursery.cancel_scope.cancel()
+
+    async def answer(self, line: bytes, who: Credentials) -> tuple[bytes, Followed | None]:
+        """One line's answer, with its newline, and what follows it."""
         request_id: int | str | None = None
         try:
             request = _parse(line)
             request_id = request.id
-            return _encode({"id": request_id, "status": 200, "result": await self._call(request, who)})
+            command = self._command(request, who)
+            if command.changes:
+                await self._audit.make_room()
+            result = await self._call(command, request, who)
         except _Refusal as refusal:
-            return _error(request_id, refusal)
+            return _error(request_id, refusal), None
+        except NoSpace as error:
+            words = f"not done: the audit trail has no room: {error}"
+            return _error(request_id, _Refusal(503, codes.SERVER_BUSY, words)), None
+        if isinstance(result, Followed):
+            return _encode({"id": request_id, "status": 200, "result": {"following": request.method}}), result
+        return _encode({"id": request_id, "status": 200, "result": result}), None
 
-    async def _call(self, request: _Request, who: Credentials) -> object:
+    def _command(self, request: _Request, who: Credentials) -> AdminCommand:
         command = self._commands.get(request.method)
         if command is None:
             raise _Refusal(
                 400, codes.UNSUPPORTED_METHOD, f"there is no command {request.method!r:.50}; 'help' lists them"
             )
+        if command.changes and who.uid not in self._operators:
+            _log.warning("refused", uid=who.uid, pid=who.pid, call=command.name)
+            words = f"uid {who.uid} is an observer, and {command.name} changes something"
+            raise _Refusal(403, codes.REJECTED_KEY, words)
+        return command
+
+    async def _call(self, command: AdminCommand, request: _Request, who: Credentials) -> object:
         outcome = "cut off by a stop; look whether it was done"
         try:
             with trio.fail_after(command.deadline_seconds):
@@ -195,9 +256,22 @@ class Admin:
             return result
         finally:
             if command.changes:
-                _log.info(
-                    "admin call", uid=who.uid, pid=who.pid, call=request.method, params=request.params, outcome=outcome
-                )
+                await self._write_down(request, who, outcome)
+
+    async def _write_down(self, request: _Request, who: Credentials, outcome: str) -> None:
+        _log.info(
+            "admin call",
+            uid=who.uid,
+            pid=who.pid,
+            id=request.id,
+            call=request.method,
+            params=request.params,
+            outcome=outcome,
+        )
+        time_ms = self._clock.wall_ns() // NS_PER_MS
+        entry = AuditEntry(time_ms, who.uid, who.pid, request.method, request.params, outcome)
+        with trio.CancelScope(shield=True):  # a write and a sync, as long as the disk takes
+            await self._audit.record(entry)
 
 
 def _parse(line: bytes) -> _Request:

@@ -1,7 +1,8 @@
 """An operator's command, and how it is called: parameters by place, as KEY=VALUE or as JSON, and perhaps `--yes`."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -14,6 +15,21 @@ WORK_SECONDS: Final = 600.0
 
 class BadCall(Exception):  # noqa: N818 - the operator's mistake, told in a sentence
     """The call cannot be carried out as given; the message says what is wrong and what would be right."""
+
+
+class Source(Protocol):
+    """Where events come from."""
+
+    async def next(self) -> Sequence[object]:
+        """What has come since the last call; waits for something to come."""
+        ...
+
+
+@frozen
+class Followed:
+    """The answer of a command that goes on: what comes while `opened`."""
+
+    opened: Callable[[], AbstractContextManager[Source]]
 
 
 @frozen
@@ -34,6 +50,8 @@ class AdminCommand:
     by_name: bool = False
     """Whether it has too many parameters for anyone to know their places."""
     deadline_seconds: float = COMMAND_SECONDS
+    follows: bool = False
+    """Whether its answer goes on, with lines of events, until the operator says anything or hangs up."""
 
     @property
     def usage(self) -> str:

@@ -6,7 +6,8 @@ whom is in `market_commands` and `account_commands`, what is paid in and out in 
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from attrs import asdict
@@ -25,11 +26,16 @@ from actors.reqlog_writer import LogState
 from actors.requests import Batch
 from actors.snapshotter import SnapshotCall, SnapshotState
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
+from actors.system_commands import SystemCommands
 from actors.world import Clock, Entropy
+from book.compiled import COMPILED
+from book.engine import ENGINE_VERSION
 from book.queries import Info, InfoView
 from book.terms import MARKET_STATES
 
 SESSION_DIGITS: Final = 19
+# The actor that runs these commands.
+OURSELVES: Final = "admin"
 
 
 class Tree(Protocol):
@@ -41,6 +47,14 @@ class Tree(Protocol):
 
     async def restart(self, name: str) -> None:
         """Stop and start one child; raises UnknownChild, NotRunning or NotStarted."""
+        ...
+
+    async def start(self, name: str) -> None:
+        """Start one child unless it runs; raises as `restart`."""
+        ...
+
+    async def stop(self, name: str) -> None:
+        """Stop one child, which stays down; raises UnknownChild or NotRunning."""
         ...
 
     def request_stop(self) -> None:
@@ -69,6 +83,7 @@ class AdminCommands:
         entropy: Entropy,
         version: str,
         test_money: bool,
+        system: SystemCommands,
     ) -> None:
         self._tree = tree
         self._engine = EngineLine(matching)
@@ -84,12 +99,18 @@ class AdminCommands:
         self._demo = demo
         self._money = MoneyCommands(self._engine, money, clock, entropy)
         self._version = version
+        self._system = system
 
     def table(self) -> dict[str, AdminCommand]:
         """Every command by its name, in the order `help` shows them."""
         commands = (
             AdminCommand("tree", (), "every actor: state, restarts, uptime, last error", self.tree),
+            AdminCommand("actor.show", ("name",), "one actor, and those below it", self.show),
             AdminCommand("actor.restart", ("name",), "stop and start one actor", self.restart, changes=True),
+            AdminCommand(
+                "actor.stop", ("name",), "stop one actor, and leave it so", self.stop, changes=True, wants_yes=True
+            ),
+            AdminCommand("actor.start", ("name",), "start an actor that is stopped", self.start, changes=True),
             *self._markets.commands(),
             *self._accounts.commands(),
             *self._money.commands(),
@@ -113,7 +134,11 @@ class AdminCommands:
                 changes=True,
                 deadline_seconds=WORK_SECONDS,
             ),
-            AdminCommand("info", (), "version, engine, log, copies and sessions at a glance", self.info),
+            *self._system.commands(),
+            AdminCommand(
+                "info", (), "version, engine, log, copies and sessions at a glance", self.info, optional=("section",)
+            ),
+            AdminCommand("version", (), "which program runs", self.show_version),
             AdminCommand("shutdown", (), "stop the exchange in order", self.shutdown, changes=True, wants_yes=True),
             AdminCommand("help", (), "this list", self.help),
         )
@@ -123,13 +148,32 @@ class AdminCommands:
         """The supervision tree."""
         return self._tree().statistics()
 
+    async def show(self, name: str) -> object:
+        """An actor's life so far."""
+        for child in self._tree().statistics().flat():
+            if child.name == name:
+                return child
+        raise BadCall(f"no child is called {name:.50}; 'tree' shows every actor")
+
     async def restart(self, name: str) -> object:
         """Restart an actor and wait until it serves again."""
-        try:
+        with _as_bad_calls():
             await self._tree().restart(name)
-        except (UnknownChild, NotRunning, NotStarted) as error:
-            raise BadCall(f"{error}; 'tree' shows every actor") from error
         return {"restarted": name}
+
+    async def stop(self, name: str) -> object:
+        """Stop an actor, whom no crash of another brings back."""
+        if name == OURSELVES:
+            raise BadCall(f"without {OURSELVES} nobody could start it again; 'shutdown' stops everything")
+        with _as_bad_calls():
+            await self._tree().stop(name)
+        return {"stopped": name}
+
+    async def start(self, name: str) -> object:
+        """Start an actor and wait until it serves."""
+        with _as_bad_calls():
+            await self._tree().start(name)
+        return {"started": name}
 
     async def list_sessions(self) -> object:
         """Every connection."""
@@ -173,8 +217,17 @@ class AdminCommands:
         await self._backup.send(call, timeout_seconds=ROOM_SECONDS)
         return asdict(await call.wait())
 
-    async def info(self) -> object:
-        """The exchange at a glance."""
+    async def info(self, **words: str) -> object:
+        """The exchange at a glance, or one section of that."""
+        sections = await self._sections()
+        section = words.get("section")
+        if section is None:
+            return sections
+        if section not in sections:
+            raise BadCall(f"section must be one of {', '.join(sections)}, not {section!r:.50}")
+        return {section: sections[section]}
+
+    async def _sections(self) -> dict[str, object]:
         view = await self._engine.directory()
         return {
             "version": self._version,
@@ -188,6 +241,10 @@ class AdminCommands:
             "sessions": len(self._sessions.list()),
         }
 
+    async def show_version(self) -> object:
+        """The program's and the engine's."""
+        return {"version": self._version, "engine_version": ENGINE_VERSION, "compiled": COMPILED}
+
     async def shutdown(self) -> object:
         """Begin the ordered stop."""
         self._tree().request_stop()
@@ -196,3 +253,11 @@ class AdminCommands:
     async def help(self) -> object:
         """Every command."""
         return {"commands": {command.usage: command.about for command in self.table().values()}}
+
+
+@contextmanager
+def _as_bad_calls() -> Iterator[None]:
+    try:
+        yield
+    except (UnknownChild, NotRunning, NotStarted) as error:
+        raise BadCall(f"{error}; 'tree' shows every actor") from error

@@ -33,7 +33,9 @@ _GOODBYES: Final = {
     DRAINING: refusal(UNSET, SERVICE_SHUTTING_DOWN, "nobody is let in: the exchange is about to stop"),
 }
 
-log: FilteringBoundLogger = structlog.get_logger("arriving")
+# What a stranger brings about is counted, and told to who debugs alone: whoever could have us write a line for each
+# connection of his would fill the disk.
+log: FilteringBoundLogger = structlog.get_logger("gateway")
 
 
 @frozen
@@ -117,7 +119,7 @@ class Arrivals:
             await self.turn_away(stream, peer, full.reason)
         except (BadHeader, trio.BrokenResourceError, trio.TooSlowError) as error:
             self._counts.refused_connections[reason] += 1
-            log.info("a connection did not get there", peer=str(peer), what=reason, reason=_words(error))
+            log.debug("a connection did not get there", peer=str(peer), what=reason, reason=_words(error))
         else:
             return Arrival(stream, peer, arrival.place)
         return None
@@ -125,7 +127,7 @@ class Arrivals:
     async def turn_away(self, stream: HalfCloseableStream, peer: Peer, reason: str) -> None:
         """Say why, where that takes no handshake, and close."""
         self._counts.refused_connections[reason] += 1
-        log.info("a connection is turned away", peer=str(peer), reason=reason)
+        log.debug("a connection is turned away", peer=str(peer), reason=reason)
         if self._tls is not None:
             await trio.aclose_forcefully(stream)
             return

@@ -40,7 +40,7 @@ from chains.wallet import AddressBook
 # At a stop, for matching to answer for the sessions that are gone: less than a supervisor's patience leaves.
 FAREWELL_SECONDS: Final = 3.0
 # How often it is looked at what clients have not read.
-MEMORY_SECONDS: Final = 0.25
+MEMORY_SECONDS: Final = 0.1
 
 log: FilteringBoundLogger = structlog.get_logger("gateway")
 
@@ -109,6 +109,7 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: dict[int, Session] = {}
         self.counts = GatewayCounts()
+        self._fewer = trio.Event()
         self.traffic = Traffic()
         """What they all have answered."""
         self.draining = False
@@ -124,6 +125,7 @@ class Sessions:
     def remove(self, session: Session) -> None:
         """Strike a session out, if a kill has not."""
         self._sessions.pop(session.number, None)
+        self._fewer.set()
 
     def kill(self, number: int) -> bool:
         """Close one connection and strike it out; False if there is none of this number."""
@@ -155,6 +157,12 @@ class Sessions:
             await trio.lowlevel.checkpoint()
         found = [session.number for session in self._sessions.values() if session.statistics().key == key]
         return sum(self.kill(number) for number in found)
+
+    async def wait_until_none(self) -> None:
+        """Wait until nobody is connected. Whoever calls has the deadline."""
+        while self._sessions:
+            self._fewer = trio.Event()
+            await self._fewer.wait()
 
     def stop(self) -> None:
         """Ask all sessions to answer what they have read and close."""

@@ -42,7 +42,7 @@ T = TypeVar("T")
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-log: FilteringBoundLogger = structlog.get_logger()
+log: FilteringBoundLogger = structlog.get_logger("mailbox")
 
 
 class NotDone(Exception):  # noqa: N818 - names a fate of the request, not a fault of the program

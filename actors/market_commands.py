@@ -5,13 +5,18 @@ from typing import Final
 
 from attrs import NOTHING, fields
 
-from actors.admin_command import AdminCommand
+from actors.admin_command import AdminCommand, BadCall
 from actors.engine_line import EngineLine
 from actors.listings import SHARE_SCALE, AssetWords, MarketWords, asset_of, market_of, rate, spoken, units, whole
 from book.commands import ClearMarket, DefineAsset, DefineMarket, FreezeAsset, SetFeeTier, SetMarketState
 from book.decimals import format_units
 from book.events import OrderClosed
-from book.terms import CANCEL_ONLY, HALT, MARKET_STATES, POST_ONLY, TRADING
+from book.market import Grid
+from book.queries import Depth, DepthView, RecentTrades
+from book.terms import CANCEL_ONLY, HALT, MARKET_STATES, NS_PER_MS, POST_ONLY, SIDES, TRADING
+
+LEVELS_SHOWN: Final = 20
+TRADES_SHOWN: Final = 20
 
 _REQUIRED: Final = tuple(key.name for key in fields(MarketWords) if key.default is NOTHING)
 _OPTIONAL: Final = tuple(key.name for key in fields(MarketWords) if key.default is not NOTHING)
@@ -27,6 +32,7 @@ class MarketCommands:
         """In the order of `help`."""
         return (
             AdminCommand("market.list", (), "the markets, their states, open orders", self.list_markets),
+            AdminCommand("market.show", ("symbol",), "one market's best levels and last trades", self.show),
             AdminCommand(
                 "market.add",
                 _REQUIRED,
@@ -82,6 +88,36 @@ class MarketCommands:
                 }
                 for status in view.markets
             ]
+        }
+
+    async def show(self, symbol: str) -> object:
+        """What a market looks like, in whole assets."""
+        view = await self._engine.directory()
+        status = next((status for status in view.markets if status.market.symbol == symbol), None)
+        if status is None:
+            raise BadCall(f"there is no market {symbol!r:.50}; 'market.list' shows them all")
+        assets = {asset.name: asset for asset in view.assets}
+        grid = Grid(status.market, assets[status.market.base], assets[status.market.quote])
+        price, quantity = grid.format_price, grid.format_quantity
+        depth = await self._engine.ask(Depth(symbol, LEVELS_SHOWN), DepthView)
+        trades = await self._engine.ask(RecentTrades(symbol, TRADES_SHOWN), list)
+        return {
+            "symbol": symbol,
+            "status": MARKET_STATES[status.state],
+            "openOrders": status.open_orders,
+            "seq": depth.seq,
+            "bids": [(price(ticks), quantity(lots)) for ticks, lots in depth.bids],
+            "asks": [(price(ticks), quantity(lots)) for ticks, lots in depth.asks],
+            "trades": [
+                {
+                    "tradeId": trade.trade_id,
+                    "price": price(trade.price),
+                    "qty": quantity(trade.quantity),
+                    "side": SIDES[trade.taker_side],
+                    "time": trade.time_ns // NS_PER_MS,
+                }
+                for trade in trades
+            ],
         }
 
     async def add_market(self, **words: str) -> object:

@@ -43,8 +43,8 @@ from book.terms import MAX_INT
 from persistence.recovery import Progress
 from persistence.storage import Disk
 
-# So many requests end a round: enough to fill a frame, few enough that nobody else waits long for the loop.
-ROUND_REQUESTS: Final = 1024
+# So much weight ends a round: enough orders to fill a frame, few enough that nobody else waits long for the loop.
+ROUND_WEIGHT: Final = 1024
 # The least wait for a timer: what a float of seconds can tell apart in a process of any age.
 LEAST_WAIT_NS: Final = 1_000
 
@@ -185,11 +185,11 @@ class Matching:
             raise
 
     def _take_more(self, batches: list[Batch]) -> None:
-        requests = sum(len(batch.request) for batch in batches)
-        while requests < ROUND_REQUESTS:
+        weight = sum(batch.weight for batch in batches)
+        while weight < ROUND_WEIGHT:
             try:
                 batch = self._mailbox.receive_nowait()
             except trio.WouldBlock:
                 return
             batches.append(batch)
-            requests += len(batch.request)
+            weight += batch.weight

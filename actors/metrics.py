@@ -4,7 +4,7 @@ The hot path counts in plain integers; nothing here is touched until a scrape as
 in this file, and nowhere else.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import h11
@@ -12,8 +12,14 @@ import structlog
 import trio
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from trio.abc import HalfCloseableStream, Listener
 
@@ -22,14 +28,16 @@ from actors.backup import BackupState
 from actors.chain_parts import ChainStates
 from actors.chain_state import WatcherView, WithdrawalsView
 from actors.feed import Feed
-from actors.gateway_counts import GatewayCounts
+from actors.gateway import Sessions
 from actors.gateway_metrics import gateway_metrics
+from actors.histogram import LATENCY_SECONDS, Histogram
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.snapshotter import SnapshotState
 from actors.streams import Streams
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
 from actors.tls import Tls
+from actors.traffic import Traffic
 from actors.withdrawals import ON_THEIR_WAY
 from actors.world import Network, Peer
 from book.engine import ENGINE_VERSION
@@ -60,18 +68,19 @@ class ExchangeCollector(Collector):
         version: str,
         tree: Callable[[], SupervisorStatistics],
         mailboxes: Sequence[Callable[[], MailboxStatistics]],
-        sessions: Sized,
+        sessions: Sessions,
         log_state: LogState,
         snapshot_state: SnapshotState,
         streams: Streams,
         feed: Feed,
         wall_ns: Callable[[], int],
         backup_state: BackupState,
-        counts: GatewayCounts,
         tls: Tls | None,
         chain_states: ChainStates,
+        free_space: Callable[[], int],
     ) -> None:
         self._version = version
+        self._free_space = free_space
         self._tree = tree
         self._mailboxes = mailboxes
         self._sessions = sessions
@@ -81,7 +90,6 @@ class ExchangeCollector(Collector):
         self._feed = feed
         self._wall_ns = wall_ns
         self._backup_state = backup_state
-        self._counts = counts
         self._tls = tls
         self._chain_states = chain_states
 
@@ -91,10 +99,14 @@ class ExchangeCollector(Collector):
         yield InfoMetricFamily("tallystick_build", "The running program.", build)
         yield from _actor_metrics(self._tree().flat())
         yield from _mailbox_metrics(mailbox() for mailbox in self._mailboxes)
-        yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(self._sessions))
-        yield from gateway_metrics(self._counts, self._tls)
-        yield from _log_metrics(self._log_state)
+        yield from _session_metrics(self._sessions)
+        yield from gateway_metrics(self._sessions.counts, self._tls)
         yield from _stream_metrics(self._streams, self._feed)
+        yield from _traffic_metrics(self._sessions.traffic)
+        yield from _log_metrics(self._log_state)
+        yield GaugeMetricFamily(
+            "tallystick_disk_free_bytes", "What can still be written to the data folder's disk.", self._free_space()
+        )
         yield from _snapshot_metrics(self._snapshot_state, self._wall_ns())
         yield from _backup_metrics(self._backup_state)
         yield from _watcher_metrics(self._chain_states.watcher_views())
@@ -111,6 +123,7 @@ class Metrics:
         self._network = network
         self._registry = CollectorRegistry()
         self._registry.register(collector)
+        ProcessCollector(registry=self._registry)
         self._serving = serving
         self._port = config.port
 
@@ -186,13 +199,42 @@ def _mailbox_metrics(mailboxes: Iterable[MailboxStatistics]) -> Iterator[Metric]
     yield refused
 
 
+def _session_metrics(sessions: Sessions) -> Iterator[Metric]:
+    yield GaugeMetricFamily("tallystick_sessions", "Clients connected now.", len(sessions))
+    yield GaugeMetricFamily("tallystick_draining", "1 while an operator lets nobody in.", sessions.draining)
+
+
+def _traffic_metrics(traffic: Traffic) -> Iterator[Metric]:
+    answered = CounterMetricFamily(
+        "tallystick_requests", "Requests answered since the process began.", labels=["method", "status"]
+    )
+    for method, status, count in traffic.answered():
+        answered.add_metric([method, str(status)], count)
+    yield answered
+    refused = CounterMetricFamily("tallystick_refusals", "Requests refused, by the error's name.", labels=["error"])
+    for error, count in traffic.refused():
+        refused.add_metric([error], count)
+    yield refused
+    yield _histogram(
+        "tallystick_request_seconds", "How long requests took from being read to their answer.", traffic.latency
+    )
+
+
+def _histogram(name: str, about: str, histogram: Histogram) -> Metric:
+    buckets, total = [], 0
+    for bound, count in zip((*map(str, LATENCY_SECONDS), "+Inf"), histogram.counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return HistogramMetricFamily(name, about, buckets=buckets, sum_value=histogram.seconds)
+
+
 def _log_metrics(log: LogState) -> Iterator[Metric]:
     view = log.view()
     if view is None:
         return
     yield CounterMetricFamily("tallystick_log_frames", "Frames written since the process began.", view.frames)
     yield CounterMetricFamily("tallystick_log_records", "Records written since the process began.", view.records)
-    yield CounterMetricFamily("tallystick_log_sync_seconds", "Time spent writing and syncing.", view.sync_ns / 1e9)
+    yield _histogram("tallystick_log_write_seconds", "How long frames took to be written and synced.", log.sync_latency)
     yield GaugeMetricFamily("tallystick_log_segments", "Segments of the log, the open one included.", view.segments)
     yield GaugeMetricFamily(
         "tallystick_log_has_room", "0 while new orders are refused for want of disk.", view.has_room
@@ -222,6 +264,14 @@ def _snapshot_metrics(state: SnapshotState, now_ns: int) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "tallystick_snapshot_failures", "Snapshots that could not be taken since the process began.", state.failures
     )
+    difference = GaugeMetricFamily(
+        "tallystick_conservation_difference_units",
+        "How much more of an asset there was than came in, in smallest units, when the last snapshot was taken.",
+        labels=["asset"],
+    )
+    for asset, units in state.differences.items():
+        difference.add_metric([asset], units)
+    yield difference
     if state.newest is not None:
         yield GaugeMetricFamily(
             "tallystick_snapshot_seq", "The last record that the newest snapshot holds.", state.newest.seq

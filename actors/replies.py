@@ -296,7 +296,7 @@ class Replies:
     def _address(self, request: wire.DepositAddress, index: int) -> Reply:
         asset = self._assets[request.params.asset]
         address = self._chains.deposit_address(asset, index)
-        return Reply(request.id, 200, results.AddressInfo(asset.name, address))
+        return Reply(request.id, 200, results.DepositAddress(asset.name, address))
 
     def _withdrawn(self, request: wire.WithdrawApply, done: Done) -> Reply:
         (held,) = [event.withdrawal for event in done.events if type(event) is WithdrawalHeld]

@@ -26,6 +26,7 @@ from attrs.validators import ge, gt
 
 from actors.feed import Feed
 from actors.handoff import Barrier, CheckCall, Checked, Handoff, LogItem, SealCall
+from actors.histogram import Histogram
 from actors.mailbox import Busy, Mailbox, OutcomeUnknown
 from actors.world import Blocking, Clock, Entropy
 from book.engine import ENGINE_VERSION
@@ -91,6 +92,7 @@ class LogState:
         self.frames = 0
         self.records = 0
         self.sync_ns = 0
+        self.sync_latency = Histogram()
 
     def view(self) -> LogView | None:
         """A copy; None before the writer's first start."""
@@ -344,7 +346,9 @@ class _Pen:
     async def _append_frame(self, records: Sequence[bytes], count: int, time_ns: int) -> None:
         began_ns = self._clock.monotonic_ns()
         await self._blocking(lambda: self._reqlog.append(records, count=count, time_ns=time_ns))
-        self._state.sync_ns += self._clock.monotonic_ns() - began_ns
+        took_ns = self._clock.monotonic_ns() - began_ns
+        self._state.sync_ns += took_ns
+        self._state.sync_latency.observe(took_ns / 1e9)
         self._state.frames += 1
         self._state.records += count
         self._last_has_records = True

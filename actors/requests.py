@@ -4,6 +4,8 @@ A mailbox hop costs microseconds whatever it carries, so one item is a batch: ev
 settles exactly once, with one outcome per request in the order of the requests.
 """
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from actors.mailbox import Call, NotDone, OutcomeUnknown
@@ -27,6 +29,23 @@ Outcome = Done | Rejected | Answer | NotDone | OutcomeUnknown
 
 
 class Batch(Call[list[Request], list[Outcome]]):
-    """Requests that came together, answered together."""
+    """Requests that came together, answered together.
 
-    __slots__ = ()
+    Args:
+        request: They.
+        on_settled: As of any call.
+        weight: What they may take, in orders; at least as many as there are.
+    """
+
+    __slots__ = ("weight",)
+
+    weight: int
+
+    def __init__(
+        self,
+        request: list[Request],
+        on_settled: "Callable[[Call[list[Request], list[Outcome]]], None] | None" = None,
+        weight: int = 0,
+    ) -> None:
+        super().__init__(request, on_settled)
+        self.weight = max(weight, len(request))

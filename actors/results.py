@@ -242,7 +242,7 @@ class Klines(Result, frozen=True):
     klines: list[Kline]
 
 
-class AddressInfo(Result, frozen=True):
+class DepositAddress(Result, frozen=True):
     """Where the account is paid in; for all assets of the chain it is the same."""
 
     asset: str

@@ -211,7 +211,7 @@ class Session:
         self._chains = chains
         self._funds = funds
         self._questions: trio.Nursery
-        self._traffic = traffic
+        self.traffic = traffic
         self._limits = limits
         self._connected_since = self._now_ms()
 
@@ -315,7 +315,7 @@ class Session:
         """What replies take that this client has not read, while it keeps us waiting with them; else 0."""
         if not self._unsent:
             return 0
-        return self._unsent + sum(turn.bytes for turn in self._writing) + self._turns.bytes
+        return self._unsent + sum(turn.bytes for turn in self._writing) + self._turns.bytes + self._outbox.waiting
 
     async def _linger(self) -> None:
         """Let the last lines arrive: to close with something unread makes TCP take back what is on its way."""
@@ -393,8 +393,9 @@ class Session:
             if isinstance(request, wire.StoreRequest):
                 self._ask_store(request)
             elif request is not None:
+                before = self._account
                 await self._change_speaker(request, self._clock.monotonic_ns())
-                if self._account is not None:
+                if self._account is not None and self._account is not before:
                     self._account.requests.owe(length_hint(lines))  # what is behind a logon came before it was known
             elif turn.weight < turn.limit:
                 return  # the lines ended before it was full
@@ -447,8 +448,7 @@ class Session:
         orders = read_orders(batch)
         parts = [self._part(turn, order, len(raw)) for order, raw in zip(orders, batch.params.orders, strict=True)]
         turn.slots.append(Group(batch.id, parts))
-        for bucket in self._buckets():
-            bucket.owe(len(parts) - 1)  # the line has paid for one
+        self._charge(len(parts) - 1)  # the line has paid for one
 
     def _part(
         self, turn: Turn, order: wire.OrderPlace | wire.OrderCancel | RefusedError, size: int
@@ -480,6 +480,11 @@ class Session:
             if turn.weight >= turn.limit:
                 break
 
+    def _charge(self, requests: int) -> None:
+        """Have what was asked count for so many requests more."""
+        for bucket in self._buckets():
+            bucket.owe(requests)
+
     def _buckets(self) -> list[TokenBucket]:
         return [self._bucket] if self._account is None else [self._bucket, self._account.requests]
 
@@ -487,7 +492,7 @@ class Session:
         """Queue the turn and hand its batch, if any, to matching. Always a checkpoint."""
         self._turns.append(turn)
         if turn.requests:
-            turn.batch = Batch(turn.requests, self._wake)
+            turn.batch = Batch(turn.requests, self._wake, turn.weight)
             await self._hand_on(turn.batch)
         else:
             self._news.set()
@@ -507,7 +512,7 @@ class Session:
     def _expel(self, reason: str, code: int, message: str) -> None:
         """Read no more, say why, and close; the reason is one of those that are counted."""
         self._counts.closed_connections[reason] += 1
-        log.info("a client is shown out", session=self.number, peer=str(self.peer), reason=message)
+        log.debug("a client is shown out", session=self.number, peer=str(self.peer), reason=message)
         self._append(refusal(UNSET, code, message))
         self._expelled = True
 
@@ -672,17 +677,24 @@ class Session:
             self._writing = turns
             lines = [line for turn in turns for line in turn.lines(self._replies.reply)]
             events = self._outbox.take(WRITE_BYTES)
+            pieces = 0
             # Behind the replies: so who acts is answered first, and who subscribes gets no event before the reply.
             for data in chain(encoded(lines) if lines else (), [events] if events else ()):
+                pieces += 1
                 if not await self._send(data):
                     self.kill()
                     return
+            if pieces > 2:
+                self._charge(pieces - 2)  # of a long reply, for slices that the request has not paid for
             self._turns.done(turns)
             self._writing = []
             self._room.set()
-            who = self._identity
-            speaker = Speaker(self.number, None if who is None else who.account)
-            self._traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
+            self._report(turns, lines)
+
+    def _report(self, turns: list[Turn], lines: list[Line]) -> None:
+        who = self._identity
+        speaker = Speaker(self.number, None if who is None else who.account)
+        self.traffic.written(turns, lines, speaker, self._clock.monotonic_ns(), self._clock.wall_ns())
 
     async def _send(self, data: bytes) -> bool:
         """Send it all; False when the client is gone or does not take it in time."""
@@ -698,7 +710,7 @@ class Session:
                 return True
         if reason != "it is gone":
             self._counts.closed_connections[NOT_READING] += 1
-        log.info("a client is cut off", session=self.number, peer=str(self.peer), reason=reason)
+        log.debug("a client is cut off", session=self.number, peer=str(self.peer), reason=reason)
         return False
 
 

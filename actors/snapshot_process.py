@@ -40,6 +40,8 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     seconds: float
     peak_bytes: int
     """Of memory."""
+    differences: dict[str, int] = {}
+    """Per asset, how much more there is than came in. Where one is not 0, there is no file."""
 
 
 class SnapshotProcess(Protocol):

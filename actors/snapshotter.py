@@ -76,6 +76,8 @@ class SnapshotState:
         """The newest one; None while there is none."""
         self.taken: SnapshotTaken | None = None
         """The last one of this process."""
+        self.differences: dict[str, int] = {}
+        """Per asset, how much more there was than came in when last anybody looked: 0, or we have a bug."""
         self.failures = 0
         """Since the process began."""
         self.last_failure = ""
@@ -183,6 +185,9 @@ class Snapshotter:
         if checked is None:
             raise SnapshotFailed("there is no check of the state as it is, or no room for one")
         report = await self._process(checked.position)
+        self._state.differences = report.differences
+        if any(report.differences.values()):
+            raise SnapshotFailed(f"money was made or lost, in smallest units: {report.differences}; halt all markets")
         newest = await self._blocking(self._accept, report, checked)
         self._state.newest = newest
         pruned = await self._blocking(lambda: prune(self._disk, keep=self._config.keep, is_copied=self._is_copied))

@@ -150,7 +150,7 @@ class DepositEvent(StreamEvent, frozen=True, tag="deposit"):
 
 
 class WithdrawalEvent(StreamEvent, frozen=True, tag="withdrawal"):
-    """A withdrawal is REQUESTED and held for, COMPLETED, or RELEASED, which gives the money back."""
+    """A withdrawal was requested, paid or given up: what happened to the money. Its way in between is not told."""
 
     channel: str
     seq: int
@@ -162,8 +162,6 @@ class WithdrawalEvent(StreamEvent, frozen=True, tag="withdrawal"):
     amount: str
     fee: str
     status: str
-    tx_id: str | UnsetType = UNSET
-    reason: str | UnsetType = UNSET
 
 
 # ------------------------------------------------------------------------------------------------ without a channel

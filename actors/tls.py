@@ -25,7 +25,7 @@ DRAIN_SECONDS: Final = 0.05
 # For the last word to find room: a client that does not read would otherwise keep us waiting.
 FAREWELL_SECONDS: Final = 1.0
 
-log: FilteringBoundLogger = structlog.get_logger("tls")
+log: FilteringBoundLogger = structlog.get_logger("certificate")
 
 
 class BadCertificate(Exception):  # noqa: N818 - names what happened, in a sentence for the operator

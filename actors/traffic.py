@@ -6,9 +6,9 @@ when its last answer was written. Names and sums are made when somebody asks. On
 request looked at by itself; a monitor has a bounded queue, and what does not fit is counted and told.
 """
 
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Final, get_args
 
@@ -17,16 +17,12 @@ import trio
 from attrs import frozen
 
 from actors import wire
+from actors.histogram import Histogram
 from actors.turns import Group, Turn
 from actors.wire import Line, Refusal
 from book.codes import CODE_NAMES
 from book.terms import NS_PER_MS
 
-# Upper bounds in seconds; what takes longer than the last falls into one more bucket without a bound.
-LATENCY_SECONDS: Final = (
-    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
-    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
-)
 # A turn that took longer than this is kept for `slowlog`.
 SLOW_SECONDS: Final = 0.1
 SLOW_KEPT: Final = 128
@@ -41,40 +37,6 @@ UNREADABLE: Final = "unreadable"
 _FILTERS: Final = ("method", "account", "session", "status", "symbol")
 
 _status_of: Final = attrgetter("status")
-
-
-class Histogram:
-    """How often something took how long. To observe many at once costs no more than one."""
-
-    __slots__ = ("counts", "seconds")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(LATENCY_SECONDS) + 1)
-        """By bucket: up to each of LATENCY_SECONDS, and beyond."""
-        self.seconds = 0.0
-        """The sum of all."""
-
-    def observe(self, seconds: float, times: int = 1) -> None:
-        """So many took this long."""
-        self.counts[bisect_left(LATENCY_SECONDS, seconds)] += times
-        self.seconds += seconds * times
-
-    @property
-    def count(self) -> int:
-        """How many there were."""
-        return sum(self.counts)
-
-    def quantile(self, share: float) -> float:
-        """The least bound that this share of all, 0 to 1, stays within; infinity beyond the last; 0.0 without any."""
-        wanted = share * self.count
-        if not wanted:
-            return 0.0
-        seen = 0
-        for bound, count in zip((*LATENCY_SECONDS, float("inf")), self.counts, strict=True):
-            seen += count
-            if seen >= wanted:
-                return bound
-        raise AssertionError("a share of more than all")
 
 
 @frozen
@@ -175,13 +137,14 @@ class Traffic:
         for code, count in sorted(self._refused.items(), reverse=True):
             yield CODE_NAMES[code], count
 
-    def watch(self, monitor: Monitor) -> None:
-        """Let it see every request from now on."""
+    @contextmanager
+    def watched_by(self, monitor: Monitor) -> Iterator[Monitor]:
+        """Let it see every request during the block."""
         self._monitors.add(monitor)
-
-    def unwatch(self, monitor: Monitor) -> None:
-        """Let it see no more."""
-        self._monitors.discard(monitor)
+        try:
+            yield monitor
+        finally:
+            self._monitors.discard(monitor)
 
     def _show(self, turns: Sequence[Turn], lines: Sequence[Line], speaker: Speaker, now_ns: int, wall_ns: int) -> None:
         answers = iter(lines)

@@ -38,22 +38,19 @@ from book.queries import Balance
 from book.terms import (
     CANCELED,
     FILLED,
-    HELD,
     NEW,
     NS_PER_MS,
     ORDER_STATES,
     ORDER_TYPES,
     PARTIALLY_FILLED,
-    RELEASED,
-    SETTLED,
     SIDES,
     TIMES_IN_FORCE,
+    WITHDRAWAL_STATES,
 )
 
 CHANNEL: Final = "user"
 
 # What the engine's events about an order are called, and why, where that is not said by its new status.
-_WITHDRAWAL_STATUSES: Final = {HELD: "REQUESTED", SETTLED: "COMPLETED", RELEASED: "RELEASED"}
 _STEPS: Final[dict[type, tuple[str, str]]] = {
     OrderAccepted: ("NEW", ""),
     OrderTriggered: ("NEW", "TRIGGERED"),
@@ -155,8 +152,6 @@ class UserStream:
                 yield self._trade(event, standing[event.taker_order_id], seq, time, maker=False)
             if event.maker_account == account:
                 yield self._trade(event, standing[event.maker_order_id], seq - 1, time, maker=True)
-        elif isinstance(event, Credited | WithdrawalHeld | WithdrawalSettled | WithdrawalReleased):
-            yield self._money(event, seq - 1, time)
         elif type(event) is OrderClosed:
             standing[event.order.order_id] = _Standing.of(event.order)
             if event.order.status != FILLED:
@@ -170,14 +165,16 @@ class UserStream:
                 then = standing.setdefault(event.order_id, here)
                 if not then.view.quote_quantity:
                     then.quantity += event.quantity
+        else:
+            yield from self._of_money(event, seq - 1, time)
 
-    def _money(
-        self, event: Credited | WithdrawalHeld | WithdrawalSettled | WithdrawalReleased, seq: int, time: int
-    ) -> DepositEvent | WithdrawalEvent:
-        if isinstance(event, Credited):
+    def _of_money(self, event: Event, seq: int, time: int) -> Iterator[StreamEvent]:
+        """A deposit or a withdrawal. Of an adjustment the balances tell."""
+        if type(event) is Credited:
             amount = format_units(event.amount, self._assets[event.asset].scale)
-            return DepositEvent(CHANNEL, seq, time, event.deposit_id, event.asset, amount)
-        return self._withdrawal(event.withdrawal, seq, time)
+            yield DepositEvent(CHANNEL, seq, time, event.deposit_id, event.asset, amount)
+        elif isinstance(event, WithdrawalHeld | WithdrawalSettled | WithdrawalReleased):
+            yield self._withdrawal(event.withdrawal, seq, time)
 
     def _withdrawal(self, withdrawal: Withdrawal, seq: int, time: int) -> WithdrawalEvent:
         scale = self._assets[withdrawal.asset].scale
@@ -191,9 +188,7 @@ class UserStream:
             withdrawal.address,
             format_units(withdrawal.amount, scale),
             format_units(withdrawal.fee, scale),
-            _WITHDRAWAL_STATUSES[withdrawal.state],
-            withdrawal.note if withdrawal.state == SETTLED else UNSET,
-            withdrawal.note if withdrawal.state == RELEASED else UNSET,
+            WITHDRAWAL_STATES[withdrawal.state],
         )
 
     def _trade(self, trade: Trade, order: _Standing, seq: int, time: int, *, maker: bool) -> ExecutionReport:
@@ -245,6 +240,8 @@ class UserStream:
         for event in news.events:
             if isinstance(event, Credited | Adjusted):
                 names[event.asset] = None
+            elif isinstance(event, WithdrawalHeld | WithdrawalSettled | WithdrawalReleased):
+                names[event.withdrawal.asset] = None
             else:
                 grid = self._venues[_symbol_of(event)].grid
                 names[grid.base.name] = names[grid.quote.name] = None

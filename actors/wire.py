@@ -153,7 +153,7 @@ class OpenOrders(_Request, frozen=True, tag="openOrders.status"):
     """Which orders are open?"""
 
     params: OpenOrdersParams = OpenOrdersParams()
-    weight: ClassVar[int] = 512
+    weight: ClassVar[int] = 4_096  # there may be tens of thousands: one such list at a time
 
 
 class CancelAll(_Request, frozen=True, tag="openOrders.cancelAll"):

@@ -452,6 +452,10 @@ class Engine:
         """Per asset, what came in: always the sum of all available and held amounts."""
         return self.state.ledger.totals()
 
+    def differences(self) -> dict[str, int]:
+        """Per asset, how much more all balances are than what came in, less what went out. Not 0: a bug of ours."""
+        return self.state.ledger.differences()
+
     def check(self) -> None:
         """Look at everything; AssertionError if any of it is not as it must be."""
         check_state(self.state)

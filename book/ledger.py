@@ -154,6 +154,13 @@ class Ledger:
         """Per asset, how much there is: the sum of all available and held amounts."""
         return {asset: total.amount for asset, total in self._totals.items()}
 
+    def differences(self) -> dict[str, int]:
+        """Per asset, how much more is there than came in, less what went out: 0, or money was made or lost."""
+        return {
+            asset: sum([balance.available + balance.held for balance in balances.values()]) - self._totals[asset].amount
+            for asset, balances in self._balances.items()
+        }
+
     def check(self) -> None:
         """Nothing is negative, and every asset adds up to what came in. Raises AssertionError."""
         for asset, balances in self._balances.items():

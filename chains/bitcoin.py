@@ -77,26 +77,26 @@ class Bitcoin:
     """Bitcoin's `Node`."""
 
     def __init__(self, config: BitcoinConfig, rpc: Rpc) -> None:
-        self._config = config
-        self._rpc = rpc
+        self.config = config
+        self.rpc = rpc
 
     async def check(self) -> None:
         """The network is the configured one, and the node can find any transaction."""
-        info = await self._rpc.call("getblockchaininfo", result=_Info)
-        if info.chain != NETWORKS[self._config.network]:
-            raise WrongNode(f"the node is on {info.chain}, and {self._config.network} is configured")
-        if "txindex" not in await self._rpc.call("getindexinfo", result=dict[str, msgspec.Raw]):
+        info = await self.rpc.call("getblockchaininfo", result=_Info)
+        if info.chain != NETWORKS[self.config.network]:
+            raise WrongNode(f"the node is on {info.chain}, and {self.config.network} is configured")
+        if "txindex" not in await self.rpc.call("getindexinfo", result=dict[str, msgspec.Raw]):
             raise WrongNode("the node has no index of transactions: start bitcoind with txindex=1")
 
     async def head(self) -> BlockId:
         """The best chain's last block."""
-        info = await self._rpc.call("getblockchaininfo", result=_Info)
+        info = await self.rpc.call("getblockchaininfo", result=_Info)
         return BlockId(info.blocks, info.bestblockhash)
 
     async def block(self, block_hash: str) -> Block:
         """A block with all its transactions."""
         try:
-            found = await self._rpc.call("getblock", block_hash, 2, result=_Block)
+            found = await self.rpc.call("getblock", block_hash, 2, result=_Block)
         except NodeRefused as error:
             if error.code in {_NO_SUCH_THING, _NOT_IN_CHAIN}:  # unknown; or pruned, or not yet downloaded
                 raise NodeUnavailable(f"the node does not have the block {block_hash}: {error}") from error
@@ -108,7 +108,7 @@ class Bitcoin:
     async def hash_at(self, height: int) -> str | None:
         """The best chain's block at this height."""
         try:
-            return await self._rpc.call("getblockhash", height, result=Hash)
+            return await self.rpc.call("getblockhash", height, result=Hash)
         except NodeRefused as error:
             if error.code == _OUT_OF_RANGE:
                 return None
@@ -117,7 +117,7 @@ class Bitcoin:
     async def broadcast(self, raw: bytes, txid: str) -> None:
         """Send it. What the node refuses, but knows already (by way of a peer, or mined), is a success."""
         try:
-            sent = await self._rpc.call("sendrawtransaction", raw.hex(), result=Hash)
+            sent = await self.rpc.call("sendrawtransaction", raw.hex(), result=Hash)
         except NodeRefused:
             if isinstance(await self.place_of(txid), Unknown):
                 raise
@@ -128,7 +128,7 @@ class Bitcoin:
     async def place_of(self, txid: str) -> Place:
         """In the best chain, in the pool, or neither."""
         try:
-            found = await self._rpc.call("getrawtransaction", txid, 1, result=_Found)
+            found = await self.rpc.call("getrawtransaction", txid, 1, result=_Found)
         except NodeRefused as error:
             if error.code != _NO_SUCH_THING:
                 raise
@@ -137,19 +137,19 @@ class Bitcoin:
             return Unknown()
         if found.blockhash is None:
             return InPool()
-        header = await self._rpc.call("getblockheader", found.blockhash, result=_Header)
+        header = await self.rpc.call("getblockheader", found.blockhash, result=_Header)
         if header.confirmations < 1:  # the block lost its place, and the transaction is not back in the pool
             return Unknown()
         return InBlock(BlockId(header.height, header.hash))
 
     async def fee_rate(self) -> FeeRate | None:
         """By estimatesmartfee; there is none on a young or quiet chain."""
-        estimate = await self._rpc.call("estimatesmartfee", self._config.fee_target_blocks, result=_Estimate)
+        estimate = await self.rpc.call("estimatesmartfee", self.config.fee_target_blocks, result=_Estimate)
         return None if estimate.feerate is None else FeeRate(satoshi(estimate.feerate))
 
     async def balance(self, address: str, at: BlockId) -> int:
         """By a scan of all unspent outputs, which takes minutes on the main network. Only the head can be asked for."""
-        found = await self._rpc.call("scantxoutset", "start", [f"addr({address})"], result=_Scan)
+        found = await self.rpc.call("scantxoutset", "start", [f"addr({address})"], result=_Scan)
         if found.bestblock != at.hash:
             raise NodeUnavailable(f"the chain went on from {at.hash} to {found.bestblock} meanwhile")
         return satoshi(found.total_amount)

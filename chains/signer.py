@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, cast
 
 import trio
 from eth_account import Account
@@ -19,9 +19,10 @@ from hexbytes import HexBytes
 
 from chains import bitcoin_address
 from chains.bitcoin_transaction import BadTransaction, Tx, read
+from chains.ethereum_address import checksummed
 from chains.node import Payment
-from chains.signing import BITCOIN, SignerConfig, ethereum_fields, plan_line
-from chains.wallet import BitcoinPlan, EthereumPlan, Plan, Signed, SignerFailed
+from chains.signing import ADDRESS_ONLY, BITCOIN, SignerConfig, ethereum_fields, plan_line, transfer_call
+from chains.wallet import BitcoinPlan, EthereumPlan, Output, Plan, Signed, SignerFailed
 
 # Loading its library and unlocking the keystore take seconds on a busy machine.
 START_SECONDS: Final = 60
@@ -43,6 +44,11 @@ class SignerProcess:
     def address(self) -> str:
         """The hot wallet's."""
         return self._address
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing will be signed any more."""
+        return self._pipes.is_broken
 
     async def sign(self, plan: Plan) -> Signed:
         """Have it signed, and look at what came of it."""
@@ -71,8 +77,9 @@ async def signer(program: Sequence[str], config: SignerConfig) -> AsyncIterator[
     """
     words = [*program, config.chain, config.network, config.keystore, config.passphrase]
     try:
+        # In a group of its own: a Ctrl-C is for the exchange, and the signer ends with its input.
         process = subprocess.Popen(  # noqa: ASYNC220 - a matter of a millisecond
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
         )
     except OSError as error:
         raise SignerFailed(f"the signer cannot be started: {error.strerror}") from error
@@ -89,6 +96,20 @@ async def signer(program: Sequence[str], config: SignerConfig) -> AsyncIterator[
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
 
+def hot_address(program: Sequence[str], config: SignerConfig) -> str:
+    """The hot wallet's address, of a signer that is asked nothing else. Blocks. Raises SignerFailed."""
+    words = [*program, config.chain, config.network, config.keystore, config.passphrase, ADDRESS_ONLY]
+    try:
+        done = subprocess.run(words, input=b"", capture_output=True, timeout=START_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SignerFailed(f"the signer of {config.chain} does not start: {error}") from error
+    try:
+        return str(json.loads(done.stdout)["address"])
+    except (ValueError, TypeError, KeyError) as error:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["it does not say why"]
+        raise SignerFailed(f"the signer of {config.chain} does not start: {said[-1][:500]}") from error
+
+
 class _Pipes:
     """Lines to the process and from it. Once one went wrong, no later one can be told from it: all fail."""
 
@@ -98,13 +119,13 @@ class _Pipes:
         self._to = to
         self._back = back
         self._errors = errors
-        self._is_broken = False
+        self.is_broken = False
 
     async def ask(self, line: bytes, seconds: float) -> dict[str, str]:
         """Send a line, unless it is empty, and return the next one that comes. Raises SignerFailed."""
-        if self._is_broken:
+        if self.is_broken:
             raise SignerFailed("the signer failed before, and has to be started again")
-        self._is_broken = True
+        self.is_broken = True
         try:
             with trio.fail_after(seconds):
                 if line:
@@ -116,7 +137,7 @@ class _Pipes:
             raise SignerFailed(f"the signer is of no use: {error}") from error
         if not isinstance(answer, dict):
             raise SignerFailed("the signer says nothing of use")
-        self._is_broken = False
+        self.is_broken = False
         return {str(key): str(value) for key, value in answer.items()}
 
     async def _line(self) -> bytes:
@@ -191,6 +212,25 @@ def check_ethereum(plan: EthereumPlan, raw: bytes, address: str) -> Signed:
     if sender != address:
         raise BadTransaction("it is signed with another key")
     return Signed("0x" + keccak(raw).hex(), raw, plan.gas * plan.max_fee, nonce=plan.nonce)
+
+
+def plan_of(raw: bytes) -> EthereumPlan:
+    """The plan that a transaction of ours was made from."""
+    found = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    to, value, data = checksummed(_hex(found["to"])), int(found["value"]), bytes(HexBytes(found["data"]))
+    fees = (int(found["gas"]), int(found["maxFeePerGas"]), int(found["maxPriorityFeePerGas"]))
+    chain_id, nonce = int(found["chainId"]), int(found["nonce"])
+    if not data:
+        return EthereumPlan(chain_id, nonce, Output(to, value), None, *fees)
+    receiver, amount = checksummed("0x" + data[16:36].hex()), int.from_bytes(data[36:68], "big")
+    plan = EthereumPlan(chain_id, nonce, Output(receiver, amount), to, *fees)
+    if transfer_call(plan.output) != data or value:
+        raise BadTransaction("it is no transfer of a token")
+    return plan
+
+
+def _hex(value: object) -> str:
+    return "0x" + bytes(HexBytes(cast("bytes", value))).hex()
 
 
 def _plain(value: object) -> object:

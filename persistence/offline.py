@@ -12,8 +12,6 @@ from typing import Final
 import msgspec
 from attrs import define, field, frozen
 
-from book.commands import Command
-from book.definitions import Account, Key
 from book.engine import Engine
 from persistence import codec
 from persistence.codec import CheckRecord, NumberedRecord, Record, SealRecord, SegmentHeader, ShutdownRecord
@@ -24,6 +22,7 @@ from persistence.segments import (
     FOLDER,
     Frame,
     LogReader,
+    Position,
     Segment,
     after,
     must_be_log_of,
@@ -36,9 +35,14 @@ from persistence.snapshot import FOLDER as SNAPSHOTS
 from persistence.snapshot import BadSnapshot, Footer, list_snapshots, must_belong, read_footer, read_snapshot
 from persistence.snapshotting import begin_engine, segments_after
 from persistence.storage import Disk
+from persistence.trail import ANYTHING, Question, Trail, answers, begin_trail
 
 # What a cut zeroes with one write.
 _ZEROS: Final = bytes(1024 * 1024)
+
+
+# How often a walk through a log that is being written lets others work: about every millisecond.
+FRAMES_PER_PACE: Final = 16
 
 
 # Verify ---------------------------------------------------------------------------------------------------------------
@@ -84,8 +88,10 @@ class Verdict:
     damage: Damage | None = None
 
 
-def verify(disk: Disk, *, progress: Progress = no_progress) -> Verdict:
+def verify(disk: Disk, *, until: Position | None = None, progress: Progress = no_progress) -> Verdict:
     """Prove every byte and every record of the log, and every byte of the snapshots.
+
+    Of a log that is being written, what lies before `until`, where its writer says that it is durable.
 
     Damage is in the verdict. Raises Unreadable or NewerFormat.
     """
@@ -98,13 +104,30 @@ def verify(disk: Disk, *, progress: Progress = no_progress) -> Verdict:
             raise
         verdict.segments = len(found)
         if found:
-            walk = Walk(disk, found, progress)
-            for frame in walk:
-                _judge(verdict, frame)
-            verdict.torn_bytes = len(walk.findings.torn)
+            if until is None:
+                walk = Walk(disk, found, progress)
+                for frame in walk:
+                    _judge(verdict, frame)
+                verdict.torn_bytes = len(walk.findings.torn)
+            else:
+                for frame in _frames_until(disk, found, until, progress):
+                    _judge(verdict, frame)
     except Damaged as error:
         verdict.damage = _damage(disk, error, verdict.last_seq)
     return verdict
+
+
+def _frames_until(disk: Disk, found: Sequence[Segment], until: Position, progress: Progress) -> Iterator[Frame]:
+    """The frames before `until`. Raises Damaged, also where the log ends before it."""
+    reader = LogReader(until=until)
+    for number, segment in enumerate(found):
+        for count, frame in enumerate(reader.frames(segment, disk.read(segment.path))):
+            yield frame
+            if count % FRAMES_PER_PACE == 0:
+                progress(number, len(found))
+        if reader.done:
+            return
+    raise found[-1].damaged(reader.offset, f"the log ends here, but it was written up to {until.next_seq}")
 
 
 def _verify_headers(disk: Disk, verdict: Verdict) -> Sequence[Segment]:
@@ -240,7 +263,7 @@ def _count(total: Stat, frame: Frame) -> None:
         elif isinstance(record, NumberedRecord):
             total.commands[type(record.command).__name__] += 1
         if isinstance(record, NumberedRecord):
-            account, _ = _who(record.command)
+            account = Trail().follow(record).account
             if account is not None:
                 total.accounts.add(account)
 
@@ -274,42 +297,28 @@ def dump(
     *,
     first_seq: int = 1,
     last_seq: int | None = None,
-    account: int | None = None,
-    key: int | None = None,
+    question: Question = ANYTHING,
     progress: Progress = no_progress,
 ) -> Iterator[Entry]:
-    """The records from `first_seq` (at least, from where the log begins) to `last_seq`, of one account or key.
+    """The records from `first_seq` (at least, from where the log begins) to `last_seq`, of those that are asked for.
 
-    Records without a number are listed where they stand, unless account or key is given. Raises Damaged where the log
-    is damaged, after what is sound before it; Unreadable or NewerFormat.
+    Records without a number are listed where they stand, unless the question is about somebody or something. Raises
+    Damaged where the log is damaged, after what is sound before it; Unreadable or NewerFormat.
     """
-    for frame in _frames(disk, progress, first_seq=first_seq):
-        if last_seq is not None and frame.header.count and frame.header.first_seq > last_seq:
+    # Whose a key or a session is stands further up.
+    trail = Trail() if question.account is None else begin_trail(disk)
+    for frame in _frames(disk, progress, first_seq=first_seq if question.account is None else 1):
+        header = frame.header
+        if last_seq is not None and header.count and header.first_seq > last_seq:
             return
         for index, record in enumerate(frame.records()):
-            seq = frame.header.first_seq + index if index < frame.header.count else None
+            if question.until_ns is not None and record.time_ns > question.until_ns:
+                return
+            subject = trail.follow(record)
+            seq = header.first_seq + index if index < header.count else None
             at = frame.next_seq - 1 if seq is None else seq
-            if at >= first_seq and (last_seq is None or at <= last_seq) and _concerns(record, account, key):
+            if at >= first_seq and (last_seq is None or at <= last_seq) and answers(question, record, subject):
                 yield Entry(seq, record, frame.segment.path, frame.offset)
-
-
-def _concerns(record: Record, account: int | None, key: int | None) -> bool:
-    if account is None and key is None:
-        return True
-    if not isinstance(record, NumberedRecord):
-        return False
-    its_account, its_key = _who(record.command)
-    return (account is None or account == its_account) and (key is None or key == its_key)
-
-
-def _who(command: Command) -> tuple[int | None, int | None]:
-    """The account and the key a command is about, if any."""
-    account, key = getattr(command, "account", None), getattr(command, "key", None)
-    if isinstance(account, Account):
-        return account.account, None
-    if isinstance(key, Key):
-        return key.account, key.key
-    return account, key
 
 
 def _named(value: msgspec.Struct) -> dict[str, object]:
@@ -328,17 +337,26 @@ def _kind_name(record: Record) -> str:
 
 
 def replay(
-    disk: Disk, engine: ReplayedEngine, *, begun_with: Footer | None = None, progress: Progress = no_progress
+    disk: Disk,
+    engine: ReplayedEngine,
+    *,
+    begun_with: Footer | None = None,
+    until_seq: int | None = None,
+    progress: Progress = no_progress,
 ) -> Replay:
     """Fold the log into an engine: an empty one, or one that holds a snapshot already (see `begin_replay`).
 
+    `until_seq` is the last number that is replayed, if the log has so many.
+
     Raises Damaged, also where a check does not match, or where the log's beginning is gone.
     """
-    fold = Replay(engine, after_seq=0 if begun_with is None else begun_with.seq)
+    fold = Replay(engine, after_seq=0 if begun_with is None else begun_with.seq, until_seq=until_seq)
     found = segments_after(disk, begun_with)
     if found:
         for frame in Walk(disk, found, progress):
             fold.feed(frame)
+            if fold.done:
+                break
     return fold
 
 

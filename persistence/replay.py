@@ -42,15 +42,21 @@ class ReplayedEngine(Protocol):
 
 
 class Replay:
-    """Feeds frames to an engine that already holds everything up to `after_seq`."""
+    """Feeds frames to an engine that already holds everything up to `after_seq`, and nothing behind `until_seq`."""
 
-    def __init__(self, engine: ReplayedEngine, *, after_seq: int = 0) -> None:
+    def __init__(self, engine: ReplayedEngine, *, after_seq: int = 0, until_seq: int | None = None) -> None:
         self._engine = engine
+        self._until_seq = until_seq
         self.last_seq = after_seq
         self.last_time_ns = 0  # of the last record that was applied here
         self.applied = 0
         self.refused = 0  # passed over: they changed nothing the first time either
         self.checks = 0  # that matched
+
+    @property
+    def done(self) -> bool:
+        """Whether `until_seq` was reached."""
+        return self._until_seq is not None and self.last_seq >= self._until_seq
 
     def feed(self, frame: Frame) -> None:
         """Apply a whole frame. Raises Damaged when the engine does not do what it did the first time."""
@@ -59,11 +65,14 @@ class Replay:
 
     def steps(self, frame: Frame) -> Iterator[None]:
         """Apply a frame in steps of RECORDS_PER_STEP, yielding in between."""
-        if frame.next_seq <= self.last_seq:
+        if frame.next_seq <= self.last_seq or self.done:
             yield
             return
         records = frame.records()
         count = frame.header.count
+        if self._until_seq is not None and frame.next_seq > self._until_seq + 1:
+            count = self._until_seq + 1 - frame.header.first_seq
+            records = records[:count]  # what it checks comes later
         if frame.header.first_seq > self.last_seq + 1:
             what = f"it begins at {frame.header.first_seq}, but the engine has only what came up to {self.last_seq}"
             raise frame.segment.damaged(frame.offset, what)

@@ -47,6 +47,8 @@ class Taken:
     """Replayed for it."""
     began_with: int
     """The number of the snapshot that the replay began with; 0 for the log's beginning."""
+    differences: dict[str, int]
+    """Per asset, how much more there is than came in. Where one is not 0, there is no file."""
 
 
 # Beginning -----------------------------------------------------------------------------------------------------------
@@ -82,22 +84,24 @@ def take_snapshot(disk: Disk, until: Position, *, throttle: Throttle, progress: 
 
     Raises NotAtCheck, NoSpace, BadSnapshot, Damaged, Unreadable or NewerFormat; the log is as it was.
     """
-    snapshot, records, began_with = _snapshot_of(disk, until, progress)
+    snapshot, records, began_with, differences = _snapshot_of(disk, until, progress)
+    if any(differences.values()):
+        return Taken("", snapshot.seq, 0, records, began_with, differences)
     path = write_temporary(disk, snapshot, throttle=throttle)
     try:
         Engine.load(snapshot.state)
     except ValueError as error:
         raise BadSnapshot(path, 0, f"the state cannot be loaded: {error}") from error
-    return Taken(path, snapshot.seq, disk.size(path), records, began_with)
+    return Taken(path, snapshot.seq, disk.size(path), records, began_with, differences)
 
 
-def _snapshot_of(disk: Disk, until: Position, progress: Progress) -> tuple[Snapshot, int, int]:
-    """The snapshot, how many records were replayed for it, and the number of the one it began with."""
+def _snapshot_of(disk: Disk, until: Position, progress: Progress) -> tuple[Snapshot, int, int, dict[str, int]]:
+    """The snapshot, how many records were replayed for it, the number of the one it began with, and `differences`."""
     engine, footer = begin_engine(disk)
     began_with = 0 if footer is None else footer.seq
     replay = Replay(engine, after_seq=began_with)
     place = _replay_to(disk, until, replay, segments_after(disk, footer), progress)
-    return _snapshot_at(place, engine), replay.applied + replay.refused, began_with
+    return _snapshot_at(place, engine), replay.applied + replay.refused, began_with, engine.differences()
 
 
 def _replay_to(disk: Disk, until: Position, replay: Replay, found: list[Segment], progress: Progress) -> Frame:

@@ -1,22 +1,32 @@
 """The `tallystick` command."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Annotated
 
 import structlog
 import typer
 
 import supervisor
+from actors.chain_parts import Chains
+from actors.log_levels import LEVELS, LogLevels
+from actors.world import Blocking
 from persistence.exits import Exit
+from persistence.storage import Disk
 from tallystick import running, terminal
 from tallystick.admin import admin
 from tallystick.backup import backup
 from tallystick.client_command import client
+from tallystick.collect_command import collect
 from tallystick.config import ConfigError, Settings, load
 from tallystick.demo_command import demo
+from tallystick.init_command import init
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
 from tallystick.snapshot_command import take_snapshot
+from tallystick.top_command import top
 
 _log = structlog.get_logger("tallystick")
 
@@ -33,6 +43,9 @@ app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
 app.command()(client)
+app.command()(init)
+app.command()(collect)
+app.command()(top)
 app.command()(selfcheck)
 # Not for people: a running exchange starts it.
 app.command(hidden=True)(take_snapshot)
@@ -50,6 +63,9 @@ def run(
 ) -> None:
     """Run the exchange in the foreground, until SIGTERM or Ctrl-C."""
     settings = _loaded(config)
+    log_config = settings.config.log
+    levels = LogLevels(LEVELS[log_config.level.value])
+    terminal.log_to_stderr(levels, log_config.format)
 
     if settings.config.admin.test_money:
         _log.warning("admin.test_money is true: operators may credit what nobody paid in")
@@ -57,7 +73,31 @@ def run(
     def ready(addresses: supervisor.Addresses) -> None:
         typer.echo(f"tallystick: serving clients on {addresses.client}", err=True)
 
-    raise typer.Exit(running.run(settings.config, settings.data_folder, ready=ready, progress=terminal.progress))
+    code = running.run(
+        settings.config,
+        settings.data_folder,
+        ready=ready,
+        progress=terminal.progress,
+        open_chains=_open_chains(settings),
+        levels=levels,
+    )
+    raise typer.Exit(code)
+
+
+def _open_chains(settings: Settings) -> running.OpenChains | None:
+    """What opens the chains that the configuration names; one line and exit code 2 where their file is not right."""
+    if settings.chains_file is None:
+        return None
+    # The chains' libraries take seconds to load, which no other command needs to wait for.
+    from tallystick import real_chains  # noqa: PLC0415 - as was just said
+
+    with _usage():
+        file = real_chains.load_chains(settings.chains_file)
+
+    def open_chains(_disk: Disk, blocking: Blocking, random: Random, _folder: str) -> Chains:
+        return real_chains.open_chains(file, settings.assets, running.SIGNER, blocking=blocking, random=random)
+
+    return open_chains
 
 
 @app.command(name="check-config")
@@ -69,8 +109,14 @@ def check_config(file: Path) -> None:
 
 def _loaded(file: Path) -> Settings:
     """The configuration; one line and exit code 2 where it is not right."""
-    try:
+    with _usage():
         return load(file)
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    try:
+        yield
     except ConfigError as error:
         typer.echo(f"tallystick: {error}", err=True)
         raise typer.Exit(Exit.USAGE) from None
@@ -87,11 +133,11 @@ def wallet(context: typer.Context) -> None:
 
 # Not for people: a running exchange starts it, and asks it for signatures.
 @app.command(hidden=True)
-def signer(chain: str, network: str, keystore: str, passphrase: str) -> None:
+def signer(words: list[str]) -> None:
     """Sign what comes in at the standard input."""
     from chains import signing  # noqa: PLC0415 - its libraries are heavy too
 
-    raise typer.Exit(signing.main([chain, network, keystore, passphrase]))
+    raise typer.Exit(signing.main(words))
 
 
 @app.command()

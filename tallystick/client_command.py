@@ -72,7 +72,7 @@ def client(
         if request is None:
             _talk(there, screen)
         else:
-            trio.run(_once, there, request, screen)
+            _run(there, request, screen)
     except KeyboardInterrupt:
         raise typer.Exit(Exit.DONE if request and request[0] == "subscribe" else OUTCOME_UNKNOWN) from None
     except NotConnected as error:
@@ -164,6 +164,16 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
 # One request ----------------------------------------------------------------------------------------------------------
 
 
+def _run(there: There, request: Words, screen: Screen) -> None:
+    try:
+        trio.run(_once, there, request, screen)
+    except BaseExceptionGroup as group:
+        # Ctrl-C comes to whichever task there is, and out of its nursery.
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from None
+        raise
+
+
 async def _once(there: There, request: Words, screen: Screen) -> None:
     async with there.connect() as exchange:
         await _answer(exchange, request, screen)
@@ -234,6 +244,15 @@ def answer(beside: Beside, line: str, screen: Screen) -> None:
             screen.help(words[1] if len(words) > 1 else "")
             return
         request = request_of(words)
-        beside.run(lambda exchange: _answer(exchange, request, screen))
+        _interruptible(beside, request, screen)
     except (WordsError, ClientError) as error:
         screen.complain(str(error))
+
+
+def _interruptible(beside: Beside, request: Words, screen: Screen) -> None:
+    """Wait for an answer no longer than somebody is patient."""
+    try:
+        beside.run(lambda exchange: _answer(exchange, request, screen))
+    except KeyboardInterrupt:
+        if request[0] != "subscribe":
+            screen.complain("you did not wait for the answer: it may be done, or not")

@@ -21,6 +21,7 @@ from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
 from actors.listings import AccountWords, AssetWords, KeyWords, MarketWords, WordsError, asset_of, key_of, market_of
+from actors.log_levels import LogConfig
 from actors.matching import MatchingConfig
 from actors.metrics import MetricsConfig
 from actors.reqlog_writer import WriterConfig
@@ -28,7 +29,7 @@ from actors.snapshotter import SnapshotConfig
 from actors.streams import StreamLimits
 from actors.tls import BadCertificate, load_certificate
 from book.commands import Command, DefineAccount, DefineAsset, DefineKey, DefineMarket
-from book.definitions import Account
+from book.definitions import Account, Asset
 from book.engine import Engine
 from book.events import Rejected
 from supervisor import Config
@@ -46,6 +47,10 @@ class Settings:
 
     data_folder: str
     config: Config
+    assets: Mapping[str, Asset] = Factory(dict)
+    """Those that the file defines, by name."""
+    chains_file: Path | None = None
+    """Where real chains are described; None where there are none."""
 
 
 def _usable_path(_section: object, attribute: "Attribute[str]", value: str) -> None:
@@ -61,6 +66,13 @@ class DataSection:
 
 
 @frozen(kw_only=True)
+class ChainsSection:
+    """`[chains]`."""
+
+    file: str = ""
+
+
+@frozen(kw_only=True)
 class File:
     """Everything a tallystick.toml may hold."""
 
@@ -72,10 +84,26 @@ class File:
     streams: StreamLimits = Factory(StreamLimits)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
+    chains: ChainsSection = Factory(ChainsSection)
+    log: LogConfig = Factory(LogConfig)
     assets: tuple[AssetWords, ...] = ()
     markets: tuple[MarketWords, ...] = ()
     accounts: tuple[AccountWords, ...] = ()
     keys: tuple[KeyWords, ...] = ()
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """What a TOML file says, as this class. Raises ConfigError."""
+    try:
+        words = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    try:
+        return _CONVERTER.structure(words, kind)
+    except ClassValidationError as error:
+        raise ConfigError(f"{path}: {'; '.join(transform_error(error, path='', format_exception=_explain))}") from error
 
 
 def load(path: Path) -> Settings:
@@ -84,20 +112,12 @@ def load(path: Path) -> Settings:
     Raises:
         ConfigError: it is not there, not TOML, or not right.
     """
+    file = read(path, File)
     try:
-        words = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    try:
-        file = _CONVERTER.structure(words, File)
         definitions = _definitions(file)
         _prove(definitions)
         _separate(file)
         _certify(file.gateway)
-    except ClassValidationError as error:
-        raise ConfigError(f"{path}: {'; '.join(transform_error(error, path='', format_exception=_explain))}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return Settings(
@@ -111,7 +131,11 @@ def load(path: Path) -> Settings:
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,
+            log=file.log,
         ),
+        {asset.name: asset_of(asset) for asset in file.assets},
+        # A relative path counts from this file.
+        path.parent / file.chains.file if file.chains.file else None,
     )
 
 

@@ -1,6 +1,7 @@
 """`tallystick log`: offline work on a data folder's request log. Only `truncate` changes anything."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -9,10 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from book.engine import Engine
 from persistence import offline
+from persistence.codec import NumberedRecord
 from persistence.exits import Exit, Stop
 from persistence.offline import CannotCutError
 from persistence.storage import RealDisk, lock
+from persistence.trail import Question, UnknownNameError, account_number, key_number
+from tallystick.records import line_of, nanoseconds
 from tallystick.running import die
 from tallystick.terminal import moment, progress
 
@@ -20,6 +25,18 @@ T = TypeVar("T")
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The exchange's data folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print plain JSON.")]
+
+_SINCE = "From this time on: 2026-11-23T14:05:00+01:00, or 2026-11-23; UTC unless it says otherwise."
+
+
+def _moment(text: str) -> datetime:
+    """A time as people write it."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected a time such as 2026-11-23T14:05:00Z or 2026-11-23, not {text!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
 
 log = typer.Typer(help="Work offline on a data folder's request log.", no_args_is_help=True)
 
@@ -100,31 +117,67 @@ def dump(
     *,
     first: Annotated[int, typer.Option("--from", min=1, help="The first sequence number.")] = 1,
     last: Annotated[int | None, typer.Option("--to", min=1, help="The last sequence number.")] = None,
-    account: Annotated[int | None, typer.Option(help="Only this account's.")] = None,
-    key: Annotated[int | None, typer.Option(help="Only what this key asked.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only what is about this account, by number or name.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only what is about this key, by number or name.")] = None,
+    session: Annotated[int | None, typer.Option(help="Only what came over this connection.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Only what is about this market.")] = None,
+    since: Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help=_SINCE)] = None,
+    until: Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help="To this time, alike.")] = None,
+    json: Json = False,
 ) -> None:
-    """Print the log's records, one line of JSON each."""
+    """Print the log's records, refused ones too, one a line: of all, or of whom and when an auditor asks for."""
 
     def show() -> None:
-        begins = offline.first_seq(_disk(folder))
+        disk = _disk(folder)
+        begins = offline.first_seq(disk)
         if first < begins:
             typer.echo(f"tallystick: the log begins with number {begins}; what came before is in snapshots", err=True)
-        for entry in offline.dump(_disk(folder), first_seq=first, last_seq=last, account=account, key=key):
-            typer.echo(msgspec.json.encode(entry.described()))
+        question = Question(
+            account=None if account is None else account_number(disk, account),
+            key=None if key is None else key_number(disk, key),
+            session=session,
+            symbol=symbol,
+            since_ns=0 if since is None else nanoseconds(since),
+            until_ns=None if until is None else nanoseconds(until),
+        )
+        for entry in offline.dump(disk, first_seq=first, last_seq=last, question=question):
+            typer.echo(msgspec.json.encode(entry.described()) if json else line_of(entry))
 
     _guarded(show)
 
 
 @log.command()
-def replay(folder: Folder, *, json: Json = False) -> None:
+def replay(
+    folder: Folder,
+    *,
+    until: Annotated[int | None, typer.Option("--until", min=1, help="The last sequence number to replay.")] = None,
+    debug: Annotated[
+        bool, typer.Option("--break", help="Stop in Python's debugger before that number is applied.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Replay the log into an engine, prove it, and print where it arrives."""
     disk = _disk(folder)
+    if debug and until is None:
+        typer.echo("tallystick: --break stops before what --until names, which is missing", err=True)
+        raise typer.Exit(Exit.USAGE)
     engine, snapshot = _guarded(lambda: offline.begin_replay(disk))
     if snapshot is not None:
         typer.echo(
             f"tallystick: the log's beginning is gone; this begins with the snapshot of {snapshot.seq}", err=True
         )
-    fold = _guarded(lambda: offline.replay(disk, engine, begun_with=snapshot, progress=progress("replaying")))
+        if until is not None and until <= snapshot.seq:
+            typer.echo(f"tallystick: number {until} cannot be replayed: it is not behind that snapshot", err=True)
+            raise typer.Exit(Exit.USAGE)
+    last = until - 1 if debug and until is not None else until
+    show = progress("replaying")
+    fold = _guarded(lambda: offline.replay(disk, engine, begun_with=snapshot, until_seq=last, progress=show))
+    if until is not None and fold.last_seq < (until - 1 if debug else until):
+        typer.echo(f"tallystick: the log ends with number {fold.last_seq}", err=True)
+        raise typer.Exit(Exit.USAGE)
+    if debug and until is not None:
+        _debug(disk, engine, until)
+        return
     engine.check()
     result = {
         "seq": fold.last_seq,
@@ -140,6 +193,17 @@ def replay(folder: Folder, *, json: Json = False) -> None:
     else:
         for name, value in result.items():
             typer.echo(f"{name:10} {msgspec.json.encode(value).decode() if isinstance(value, dict) else value}")
+
+
+def _debug(disk: RealDisk, engine: Engine, seq: int) -> None:
+    """Stop where the next line applies number `seq`: step into it, look at `engine` before and after."""
+    record = next((entry.record for entry in offline.dump(disk, first_seq=seq, last_seq=seq)), None)
+    if not isinstance(record, NumberedRecord):
+        typer.echo(f"tallystick: the log ends before number {seq}", err=True)
+        raise typer.Exit(Exit.USAGE)
+    breakpoint()  # noqa: T100 - this is what was asked for
+    happened = engine.apply(record.command, seq, record.time_ns)
+    typer.echo(happened)
 
 
 @log.command()
@@ -178,6 +242,6 @@ def _guarded(work: Callable[[], T]) -> T:
     except Stop as error:
         typer.echo(f"tallystick: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
-    except CannotCutError as error:
+    except (CannotCutError, UnknownNameError) as error:
         typer.echo(f"tallystick: {error}", err=True)
         raise typer.Exit(Exit.USAGE) from None

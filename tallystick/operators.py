@@ -5,13 +5,26 @@ from collections.abc import Iterator
 from actors.sequencer import DefinitionRefusedError
 from actors.tls import BadCertificate
 from actors.world import CannotListen
+from chains.wallet import WalletError
 from persistence.exits import Exit, NoSpace, Stop
+from tallystick.config import ConfigError
+from tallystick.fetching import CannotFetch
 
 
 def for_operators(error: BaseException) -> Exception | None:
     """The first error in this one's causes that an operator can mend; None when all are bugs of ours."""
     for cause in _causes(error):
-        if isinstance(cause, Stop | NoSpace | CannotListen | BadCertificate | DefinitionRefusedError):
+        if isinstance(
+            cause,
+            Stop
+            | NoSpace
+            | CannotListen
+            | BadCertificate
+            | DefinitionRefusedError
+            | WalletError
+            | ConfigError
+            | CannotFetch,
+        ):
             return cause
     return None
 

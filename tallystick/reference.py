@@ -74,7 +74,7 @@ RESULTS: Final[dict[str, type[Struct]]] = {
     "subscribe": results.Subscriptions,
     "unsubscribe": results.Subscriptions,
     "resume": results.Subscriptions,
-    "deposit.address": results.AddressInfo,
+    "deposit.address": results.DepositAddress,
     "deposit.history": results.Deposits,
     "withdraw.apply": results.WithdrawalInfo,
     "withdraw.cancel": results.WithdrawalInfo,
@@ -108,7 +108,7 @@ _JUDGED: Final[dict[str, tuple[int, ...]]] = {
     "order.status": (codes.NO_SUCH_ORDER,),
     "subscribe": (codes.UNAUTHORIZED, codes.REJECTED_KEY, codes.TOO_MANY_SUBSCRIPTIONS),
     "resume": (codes.UNAUTHORIZED, codes.REJECTED_KEY, codes.TOO_MANY_SUBSCRIPTIONS, codes.GAP_TOO_OLD),
-    "withdraw.apply": (codes.WITHDRAWAL_REJECTED,),
+    "withdraw.apply": (codes.BAD_PRECISION, codes.WITHDRAWAL_REJECTED, codes.BAD_ADDRESS),
     "withdraw.cancel": (codes.WITHDRAWAL_REJECTED,),
     "withdraw.status": (codes.WITHDRAWAL_REJECTED,),
 }
@@ -119,8 +119,6 @@ _BY_PARAMETER: Final[dict[str, int]] = {
     "timeInForce": codes.BAD_TIF,
     "quantity": codes.BAD_PRECISION,
     "newQty": codes.BAD_PRECISION,
-    "amount": codes.BAD_PRECISION,
-    "address": codes.BAD_ADDRESS,
     "timestamp": codes.INVALID_TIMESTAMP,
     "channel": codes.BAD_SYMBOL,
     "channels": codes.BAD_SYMBOL,
@@ -257,7 +255,7 @@ def _methods_table(_name: str, meanings: Mapping[str, str]) -> Iterator[str]:
     yield from _head("method", "permission", "weight", "")
     for method, kind in METHODS.items():
         link = f"[`{method}`](#{method.replace('.', '').lower()})"
-        yield _line(link, permission_of(method), str(kind.weight), meanings.get(link, ""))
+        yield _line(link, permission_of(method), f"{kind.weight:,}", meanings.get(link, ""))
 
 
 def _refusals_table(_name: str, _meanings: Mapping[str, str]) -> Iterator[str]:

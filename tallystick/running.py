@@ -18,6 +18,7 @@ from attrs import evolve
 
 import supervisor
 from actors.chain_parts import Chains
+from actors.log_levels import LogLevels
 from actors.snapshot_process import RealSnapshotProcess
 from actors.world import Blocking, RealClock, RealNetwork, Threads
 from persistence import crash_points
@@ -46,6 +47,8 @@ OpenChains = Callable[[Disk, Blocking, Random, str], Chains]
 
 # What starts this program once more, as a process of its own. The single binary is a program by itself.
 PROGRAM: Final = (sys.executable,) if getattr(sys, "frozen", False) else (sys.executable, "-m", "tallystick")
+# What starts a signer, which loads much less where it can be started by itself.
+SIGNER: Final = (*PROGRAM, "signer") if getattr(sys, "frozen", False) else (sys.executable, "-m", "chains.signing")
 
 _log = structlog.get_logger("tallystick")
 
@@ -118,9 +121,13 @@ def run(
     *,
     ready: Callable[[supervisor.Addresses], None],
     progress: Callable[[str], Progress],
+    levels: LogLevels,
     open_chains: OpenChains | None = None,
 ) -> Exit:
-    """Run until told to stop, and say with which code to exit; one line on stderr where that is not 0."""
+    """Run until told to stop, and say with which code to exit; one line on stderr where that is not 0.
+
+    `levels` are those of the log, for operators to change.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.set_threshold(*GC_THRESHOLDS)
     os.umask(UMASK)
@@ -151,6 +158,7 @@ def run(
                 open_target=_open_target(points),
                 pace=_breathe,
                 chains=None if open_chains is None else open_chains(disk, blocking, random, disk.root),
+                levels=levels,
             )
             trio.run(supervisor.serve, config, world, serving)
     except Exception as error:  # noqa: BLE001 - the last place: every error becomes one line and an exit code

@@ -61,6 +61,7 @@ def take_snapshot(
         began_with=taken.began_with,
         seconds=round(time.monotonic() - began, 3),
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        differences=taken.differences,
     )
     typer.echo(msgspec.json.encode(report))
 

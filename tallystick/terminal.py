@@ -7,12 +7,14 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
 import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from structlog.typing import EventDict, WrappedLogger
 
 import persistence.recovery
+from actors.log_levels import LogFormat, LogLevels
 from tallystick.operators import for_operators
 
 # On no terminal a line every so often is enough.
@@ -24,22 +26,48 @@ _log = structlog.get_logger("tallystick")
 _stderr = Console(stderr=True)
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """One event a line from this level on, coloured on a terminal."""
+class _Logger(structlog.PrintLogger):
+    """Writes to stderr, and knows for whom."""
+
+    def __init__(self, name: str = "tallystick") -> None:
+        super().__init__(sys.stderr)
+        self.name = name
+
+
+def log_to_stderr(levels: LogLevels | None = None, form: LogFormat = LogFormat.CONSOLE) -> None:
+    """One event a line, where these levels allow it: for people, coloured on a terminal, or as JSON."""
+    allowed = levels or LogLevels()
+
+    def gate(logger: _Logger, method: str, event: EventDict) -> EventDict:
+        if not allowed.allows(logger.name, structlog.processors.NAME_TO_LEVEL.get(method, logging.ERROR)):
+            raise structlog.DropEvent
+        event["actor"] = logger.name
+        return event
+
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         processors=[
+            gate,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _plain_words,
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            ),
+            *(_JSON if form is LogFormat.JSON else [_console()]),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_Logger,
         cache_logger_on_first_use=True,
     )
+
+
+def _console() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
+def _encode(event: object, **_options: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()
+
+
+_JSON: Final = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_encode)]
 
 
 def _plain_words(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

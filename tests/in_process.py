@@ -114,6 +114,7 @@ class Running:
         return self._addresses.client
 
     def _keep(self, stream: trio.SocketStream) -> trio.SocketStream:
+        """Hang it up with the others."""
         self._streams.append(stream)
         return stream
 
@@ -151,6 +152,7 @@ async def running(
     test_money: bool = True,
     chains: bool = False,
     operators: Sequence[int] = (),
+    adjust: Callable[[supervisor.Config], supervisor.Config] = lambda config: config,
 ) -> AsyncIterator[Running]:
     """A demo exchange without its market maker, and without its chains unless they are wanted; stopped in order.
 
@@ -182,7 +184,7 @@ async def running(
     addresses = supervisor.Addresses()
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        root = supervisor.exchange(config, world, addresses)
+        root = supervisor.exchange(adjust(config), world, addresses)
         await nursery.start(root.run, stop)
         exchange = Running(addresses, folder, network)
         if world.chains is not None:

@@ -151,7 +151,7 @@ class LiveExchange:
 
 
 # The demo's market, accounts and keys, with a log that goes from segment to segment all the time.
-_CONFIG = """
+CONFIG = """
 [data]
 folder = "{data}"
 
@@ -162,7 +162,7 @@ test_money = true
 [gateway]
 port = 0
 unsigned_logon = true
-
+{gateway}
 [gateway.session]
 requests_per_second = 10_000_000
 burst = 10_000_000
@@ -220,14 +220,23 @@ class ConfiguredExchange(LiveExchange):
     """A `tallystick run` with a configuration like the demo's, to which a test adds what it is about."""
 
     def __init__(
-        self, data: Path, sections: str = "", *, beside: Path | None = None, program: Sequence[str] = TALLYSTICK
+        self,
+        data: Path,
+        sections: str = "",
+        *,
+        gateway: str = "",
+        beside: Path | None = None,
+        program: Sequence[str] = TALLYSTICK,
     ) -> None:
-        """`sections` are further ones of the configuration, as TOML. It and the socket are in the folder `beside`."""
+        """`sections` are further ones of the configuration, as TOML, and `gateway` is more of that one.
+
+        The configuration and the socket are in the folder `beside`.
+        """
         super().__init__(data)
         beside = data.parent if beside is None else beside
         config = beside / "tallystick.toml"
         self._socket = beside / "admin.sock"
-        config.write_text(_CONFIG.format(data=data, socket=self._socket, key="0f" * 32) + sections)
+        config.write_text(CONFIG.format(data=data, socket=self._socket, key="0f" * 32, gateway=gateway) + sections)
         self._command = [*program, "run", "--config", str(config)]
         self._serving: queue.Queue[str | None] = queue.Queue()
 

@@ -14,24 +14,51 @@ from trio.abc import HalfCloseableStream
 from actors.admin import Admin, AdminConfig
 from actors.admin_command import AdminCommand, BadCall
 from actors.admin_commands import AdminCommands
+from actors.audit import AuditEntry
 from actors.demo_commands import DemoCommands
 from actors.mailbox import Busy, Mailbox, NotDone, OutcomeUnknown
 from actors.money_commands import Money
 from actors.requests import Batch
 from actors.world import Credentials
+from persistence.exits import NoSpace
+from tests.exchange_commands import without_anything
 from tests.simulation.network import MemoryNetwork
+from tests.simulation.world import VirtualClock
 
 OWN_UID = 1000
 SOCKET = Path("admin.sock")
 
 
+class Audit:
+    """Keeps what it is told; without room when told so."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+        self.full = False
+
+    async def make_room(self) -> None:
+        """There is some, or not."""
+        await trio.lowlevel.checkpoint()
+        if self.full:
+            raise NoSpace("the disk is full")
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Keep it."""
+        await trio.lowlevel.checkpoint()
+        self.entries.append(entry)
+
+
 class Door:
     """The admin socket in a network of its own, and whoever knocks there."""
 
-    def __init__(self, uid: int, operators: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self, uid: int, operators: frozenset[int] = frozenset(), observers: frozenset[int] = frozenset()
+    ) -> None:
         self._who = Credentials(7, uid, uid)
         self._network = MemoryNetwork()
-        self._admin = Admin(AdminConfig(SOCKET, operators), self._network, OWN_UID, COMMANDS)
+        config = AdminConfig(SOCKET, operators, observers)
+        self.audit = Audit()
+        self._admin = Admin(config, self._network, OWN_UID, COMMANDS, audit=self.audit, clock=VirtualClock())
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[trio.Event]:
@@ -103,6 +130,56 @@ async def test_strangers_do_not() -> None:
             assert await stream.receive_some() == b""
     assert (answer["status"], answer["error"]["msg"]) == (403, "uid 4321 is not an operator")
     assert [(entry["event"], entry["uid"]) for entry in logs] == [("refused", 4321)]
+
+
+async def test_observers_only_look() -> None:
+    """What changes nothing is done for them, whatever else is refused, logged and not written down."""
+    door = Door(4321, observers=frozenset({4321}))
+    async with door.opened():
+        stream = door.knock()
+        await stream.send_all(b"hurt word --yes\necho word\n")
+        lines = b""
+        while lines.count(b"\n") < 2:
+            lines += await stream.receive_some()
+    looked, refused = map(json.loads, lines.splitlines())
+    assert looked == {"status": 200, "result": {"word": "word"}}
+    assert (refused["status"], refused["error"]["msg"]) == (403, "uid 4321 is an observer, and echo changes something")
+    assert door.audit.entries == []
+
+
+async def test_changing_calls_are_written_down() -> None:
+    """How they ended, before they are answered; those that only look are not, nor what there is not."""
+    door = Door(0)
+    async with door.opened():
+        stream = door.knock()
+        for line in (
+            b"echo hello\n",
+            b'{"id":7,"method":"echo","params":{"word":"bad"}}\n',
+            b"hurt a --yes\n",
+            b"what\n",
+        ):
+            await stream.send_all(line)
+            await stream.receive_some()
+            if line == b"echo hello\n":
+                assert len(door.audit.entries) == 1
+    assert [(entry.uid, entry.call, entry.params, entry.outcome) for entry in door.audit.entries] == [
+        (0, "echo", {"0": "hello"}, "done"),
+        (0, "echo", {"word": "bad"}, "'bad' is not a good word"),
+    ]
+
+
+async def test_what_cannot_be_written_down_is_not_done() -> None:
+    """A changing call is refused while the audit trail has no room."""
+    door = Door(0)
+    door.audit.full = True
+    async with door.opened():
+        stream = door.knock()
+        await stream.send_all(b"echo hello\n")
+        answer = json.loads(await stream.receive_some())
+        await stream.send_all(b"hurt hello --yes\n")
+        assert json.loads(await stream.receive_some())["status"] == 200
+    assert (answer["status"], answer["error"]["code"]) == (503, -1008)
+    assert door.audit.entries == []
 
 
 async def test_calls_by_name_and_by_place() -> None:
@@ -226,6 +303,7 @@ async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: N
         version="0",
         entropy=nothing,
         test_money=False,
+        system=without_anything(),
     ).table()
 
     async def settle() -> None:

@@ -14,6 +14,8 @@ import pytest
 import trio
 import trio.testing
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from actors import results as wire_results
@@ -38,6 +40,7 @@ from tallystick.client import (
     events,
     results,
 )
+from tallystick.client.conversation import Conversation
 from tests.fake_exchange import LOGGED_ON, NONCE, TIME, FakeConnection, FakeExchange
 
 PLACED = {
@@ -66,6 +69,8 @@ ORDER = {
     "time": TIME,
     "updateTime": TIME,
 }
+REPLY = b'{"id":%d,"status":200,"result":{}}'
+REFUSAL = b'{"id":%d,"status":400,"error":{"code":-1121,"name":"BAD_SYMBOL","msg":"no"}}'
 REPORT = {
     "event": "executionReport",
     "channel": "user",
@@ -349,6 +354,23 @@ async def test_a_quiet_connection_is_kept(fake: FakeExchange, autojump_clock: Mo
             await server.answer("ping")
         assert trio.current_time() == 15
         assert exchange.connections == 1
+
+
+@given(lines=st.lists(st.sampled_from([b'{"event":"x"}', REPLY, REFUSAL]), max_size=8), data=st.data())
+def test_lines_may_come_in_any_pieces(lines: list[bytes], data: st.DataObject) -> None:
+    """However the bytes are cut, each question is settled by its own reply, and each event is handed on."""
+    conversation = Conversation()
+    replies = [line for line in lines if line != b'{"event":"x"}']
+    questions = [conversation.ask("ping", {}, lambda: None) for _ in replies]
+    conversation.take_unsent()
+    numbers = iter(range(1, len(replies) + 1))
+    text = b"".join((line % next(numbers) if b"%d" in line else line) + b"\n" for line in lines)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    pieces = [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    events = [event for piece in pieces for event in conversation.receive(piece)]
+    assert len(events) == len(lines) - len(replies)
+    assert [isinstance(each.outcome, Rejected) for each in questions] == [line == REFUSAL for line in replies]
+    assert conversation.in_flight == 0
 
 
 # Connecting -----------------------------------------------------------------------------------------------------------
@@ -770,6 +792,18 @@ async def test_an_event_of_another_shape_ends_the_connection(fake: FakeExchange,
         assert exchange.connections == 2
 
 
+async def test_a_channel_is_followed_in_one_way(fake: FakeExchange, nursery: trio.Nursery) -> None:
+    """A kept book and its raw events, or events that all count and the latest ones, do not go together."""
+    async with fake.client() as (exchange, server):
+        nursery.start_soon(partial(server.answer, "subscribe", channels=["book:BTC-USDT"]))
+        async with exchange.book("BTC-USDT"):
+            with pytest.raises(
+                ValueError, match="followed already, as a kept book, and cannot be as the latest events"
+            ):
+                async with exchange.lines("book:BTC-USDT"):
+                    pytest.fail("it is a kept book")
+
+
 # Books ----------------------------------------------------------------------------------------------------------------
 
 
@@ -923,6 +957,12 @@ def calls(exchange: Exchange) -> list[Call[Any]]:
         exchange.recent_trades("BTC-USDT", limit=5),
         exchange.ticker("BTC-USDT"),
         exchange.candles("BTC-USDT", "1m", start_time=1, end_time=2, limit=3),
+        exchange.deposit_address("BTC"),
+        exchange.deposits("BTC", limit=5),
+        exchange.withdraw("BTC", "somewhere", "0.1", withdraw_order_id="out", **moment),
+        exchange.cancel_withdrawal("out"),
+        exchange.withdrawal("out"),
+        exchange.withdrawals("BTC", limit=5),
     ]
 
 

@@ -1,9 +1,13 @@
 """`tallystick client` against a running demo: what it prints, and how it ends."""
 
 import json
+import os
+import pty
 import re
+import signal
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from tallystick.client import NotConnected, connect
 from tallystick.client_command import Screen, answer
 from tallystick.client_prompt import Beside, Prompt
 from tallystick.demo import DemoKey
-from tests.live import LiveExchange, environment, live_exchange, run_tallystick
+from tests.live import TALLYSTICK, LiveExchange, environment, live_exchange, run_tallystick
 
 pytestmark = pytest.mark.process
 
@@ -131,3 +135,61 @@ def test_a_prompt_without_a_terminal(exchange: LiveExchange) -> None:
     assert done.returncode == 0, done.stderr
     assert "{}" in done.stdout
     assert "serverTime" in done.stdout
+
+
+def test_following_channels(exchange: LiveExchange) -> None:
+    """Each event is a line of JSON, with numbers as they are on the wire, until Ctrl-C, which is no failure."""
+    command = [*TALLYSTICK, "client", "--port", exchange.ready["client"].split(":")[1], "--key", "bob"]
+    following = subprocess.Popen(
+        [*command, "subscribe", "channels=ticker:BTC-USDT,user"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with following:
+        assert following.stdout is not None
+        watchdog = threading.Timer(60, following.kill)
+        watchdog.start()
+        first = json.loads(following.stdout.readline())
+        assert (first["event"], first["channel"]) == ("ticker", "ticker:BTC-USDT")
+        assert re.fullmatch(r"\d+\.\d\d", first["last"])
+        following.send_signal(signal.SIGINT)
+        _, errors = following.communicate()
+        watchdog.cancel()
+        assert (following.returncode, errors) == (0, "")
+
+
+def test_a_channel_that_is_not_there(exchange: LiveExchange) -> None:
+    """Ends what follows the others too."""
+    done = run(exchange, "subscribe", "channels=trade:BTC-USDT,trade:BTC-EUR")
+    assert done.returncode == 1
+    assert done.stderr == "tallystick: BAD_SYMBOL (-1121): there is no such symbol; exchangeInfo lists them\n"
+
+
+def test_ctrl_c_at_the_prompt(exchange: LiveExchange) -> None:
+    """Ends what is waited for, and not the prompt."""
+    ours, theirs = pty.openpty()
+    port = exchange.ready["client"].split(":")[1]
+    prompt = subprocess.Popen(
+        [*TALLYSTICK, "client", "--port", port], stdin=theirs, stdout=theirs, env=environment(TERM="dumb")
+    )
+    os.close(theirs)
+    watchdog = threading.Timer(60, prompt.kill)
+    watchdog.start()
+    with prompt, os.fdopen(ours, "r+b", buffering=0) as terminal:
+        shown = b""
+        for wanted, typed in (
+            (b"tallystick> ", b"subscribe channels=ticker:BTC-USDT\r"),
+            (b'"event": "ticker"', b""),
+            (b"tallystick> ", b"ping\r"),
+            (b"done", b"quit\r"),
+        ):
+            while wanted not in shown:
+                shown += terminal.read(4_096)
+            shown = shown.partition(wanted)[2]
+            if typed:
+                terminal.write(typed)
+            else:
+                prompt.send_signal(signal.SIGINT)
+        assert prompt.wait() == 0
+    watchdog.cancel()

@@ -1,16 +1,23 @@
 """The client library and a running exchange: real sockets, breaks, and restarts of what it talks to."""
 
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+import pytest
 import trio
+from attrs import evolve
 
-from tallystick.client import Exchange, KeptBook, Key, Timing, connect
+import supervisor
+from tallystick.client import Exchange, KeptBook, Key, NotConnected, Timing, connect
 from tallystick.client.results import Placed
 from tallystick.demo import DemoKey
+from tests import certificates
+from tests.certificates import Pair
+from tests.counts import count
 from tests.in_process import Running, running
 
 SYMBOL = "BTC-USDT"
@@ -72,7 +79,8 @@ async def test_books_and_streams_over_breaks(tmp_path: Path) -> None:
         await bob.place(SYMBOL, "SELL", quantity="0.1", price=50_000)
         made = 1
         assert (await anext(trades)).trade_id == 1
-        for _ in range(5):
+        breaks = count(5, 200)
+        for _ in range(breaks):
             made += await trade_at_random(random, alice, bob, 40)
             await break_connection(watcher)
             made += await trade_at_random(random, alice, bob, 20)
@@ -80,7 +88,7 @@ async def test_books_and_streams_over_breaks(tmp_path: Path) -> None:
         with trio.fail_after(SECONDS):
             seen = [(await anext(trades)).trade_id for _ in range(made - 1)]
         assert seen == list(range(2, made + 1))
-        assert watcher.connections == 6
+        assert watcher.connections == 1 + breaks
 
 
 async def test_an_account_is_told_over_a_break(tmp_path: Path) -> None:
@@ -129,3 +137,27 @@ async def test_the_order_of_a_pipeline(tmp_path: Path) -> None:
         placed = [each for each in outcomes if isinstance(each, Placed)]
         assert [each.order_id for each in placed] == list(range(1, 1_001))
         assert [each.client_order_id for each in placed] == [call.client_order_id for call in calls]
+
+
+def secured(pair: Pair) -> Callable[[supervisor.Config], supervisor.Config]:
+    """An exchange with this certificate."""
+    certificate, key = pair.paths
+    return lambda config: evolve(config, gateway=evolve(config.gateway, tls_certificate=certificate, tls_key=key))
+
+
+async def test_over_tls(tmp_path: Path) -> None:
+    """Calls and streams are the same, over a break too; who does not trust the certificate is told why."""
+    pair = certificates.make(tmp_path)
+    async with running(tmp_path / "data", adjust=secured(pair)) as exchange:
+        peer = exchange.address
+        trusting = connect(peer.host, peer.port, key="alice", tls=pair.trusted(), server_hostname=certificates.NAME)
+        async with trusting as alice, alice.user_events() as events:
+            for connections in (1, 2):
+                await alice.place(SYMBOL, "BUY", quantity="0.1", price=40_000)
+                with trio.fail_after(SECONDS):
+                    assert (await anext(events)).seq + 1 == (await anext(events)).seq
+                assert alice.connections == connections
+                await break_connection(alice)
+        with pytest.raises(NotConnected, match="certificate verify failed"):
+            async with connect(peer.host, peer.port, tls=ssl.create_default_context()):
+                pytest.fail("nobody has signed this certificate")

@@ -220,14 +220,16 @@ def test_the_log_commands(stopped: Path) -> None:
     """verify, stat, dump and replay agree with each other, and replay with what the running exchange says."""
     verdict = json.loads(run_tallystick("log", "verify", "--json", str(stopped)).stdout)
     replayed = json.loads(run_tallystick("log", "replay", "--json", str(stopped)).stdout)
-    dumped = [json.loads(line) for line in run_tallystick("log", "dump", str(stopped)).stdout.splitlines()]
+    dumped = [json.loads(line) for line in run_tallystick("log", "dump", "--json", str(stopped)).stdout.splitlines()]
     counted = json.loads(run_tallystick("log", "stat", "--json", str(stopped)).stdout)
     assert verdict["damage"] is None
     numbered = [entry for entry in dumped if entry["seq"] is not None]
     assert len(numbered) == verdict["records"] == counted["records"] == verdict["last_seq"]
     (order,) = [entry for entry in numbered if entry["command"] == "PlaceOrder"]
     assert (order["account"], order["symbol"], order["quantity"], order["price"]) == (1, "BTC-USDT", 5000, 4_000_000)
-    alone = run_tallystick("log", "dump", str(stopped), "--account", "1", "--from", str(order["seq"])).stdout
+    alone = run_tallystick(
+        "log", "dump", "--json", str(stopped), "--account", "alice", "--from", str(order["seq"])
+    ).stdout
     assert [json.loads(line) for line in alone.splitlines()] == [order]
     with live_exchange(stopped, "--quiet-market") as exchange:
         engine = exchange.admin("info")["engine"]
@@ -237,9 +239,34 @@ def test_the_log_commands(stopped: Path) -> None:
         assert run_tallystick("log", command, str(stopped)).returncode == 0
 
 
+def test_the_log_is_replayed_up_to_a_number(stopped: Path) -> None:
+    """The state there, which a later number changes; in the debugger it waits before that number is applied."""
+    entries = [json.loads(line) for line in run_tallystick("log", "dump", str(stopped)).stdout.splitlines()]
+    (seq,) = [entry["seq"] for entry in entries if entry.get("command") == "PlaceOrder"]
+    last = max(entry["seq"] for entry in entries if entry["seq"] is not None)
+    hashes = []
+    for until in (seq - 1, seq):
+        done = run_tallystick("log", "replay", "--json", "--until", str(until), str(stopped))
+        assert done.returncode == 0, done.stderr
+        replayed = json.loads(done.stdout)
+        assert (replayed["seq"], replayed["applied"] + replayed["refused"]) == (until, until)
+        hashes.append(replayed["stateHash"])
+    assert len(set(hashes)) == 2
+    typed = "p record.command.account, len(engine.state.orders)\nn\np len(engine.state.orders)\nc\n"
+    debugged = run_tallystick("log", "replay", "--until", str(seq), "--break", str(stopped), input=typed)
+    assert debugged.returncode == 0, debugged.stderr
+    assert "(1, 0)" in debugged.stdout
+    assert "(Pdb) 1\n" in debugged.stdout
+    assert "OrderAccepted" in debugged.stdout
+    for words in (["--until", str(last + 1)], ["--break"], ["--until", str(last + 1), "--break"]):
+        wrong = run_tallystick("log", "replay", *words, str(stopped))
+        assert wrong.returncode == 2, words
+        assert re.search(r"the log ends|--until names", wrong.stderr)
+
+
 def test_the_log_can_be_cut(stopped: Path) -> None:
     """Truncate wants --yes, keeps what it cuts, and the exchange starts with what is left."""
-    entries = [json.loads(line) for line in run_tallystick("log", "dump", str(stopped)).stdout.splitlines()]
+    entries = [json.loads(line) for line in run_tallystick("log", "dump", "--json", str(stopped)).stdout.splitlines()]
     (order,) = [entry for entry in entries if entry.get("command") == "PlaceOrder"]
     at = str(order["seq"] - 1)
     assert run_tallystick("log", "truncate", str(stopped), "--at", at).returncode == 2

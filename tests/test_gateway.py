@@ -33,9 +33,14 @@ class House:
     """An exchange, a network and a gateway between them."""
 
     def __init__(
-        self, config: GatewayConfig = CONFIG, network: Network | None = None, *, tls: Tls | None = None
+        self,
+        config: GatewayConfig = CONFIG,
+        network: Network | None = None,
+        *,
+        tls: Tls | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
-        self.exchange = Exchange()
+        self.exchange = exchange or Exchange()
         self.tls = tls
         self.memory = MemoryNetwork()
         self.sessions = Sessions()

@@ -135,3 +135,14 @@ def test_check_finds_a_balance_that_was_tampered_with(available: int, held: int)
     balance.available, balance.held = available, held
     with pytest.raises(AssertionError):
         ledger.check()
+
+
+def test_differences_are_what_was_made_or_lost() -> None:
+    """None while every movement is one of these; what a bug adds or takes is named to the unit."""
+    ledger = ledger_of(BTC=100, USDT=50)
+    hold(ledger.balance(1, "BTC"), 60)
+    transfer(ledger.balance(1, "USDT"), ledger.balance(2, "USDT"), 5)
+    assert ledger.differences() == {"BTC": 0, "USDT": 0}
+    ledger.balance(1, "BTC").held += 3
+    ledger.balance(2, "USDT").available -= 1
+    assert ledger.differences() == {"BTC": 3, "USDT": -1}

@@ -11,6 +11,7 @@ from persistence import codec, offline
 from persistence.exits import Damaged
 from persistence.offline import CannotCutError
 from persistence.segments import segments
+from persistence.trail import Question
 from tests.logs import NOW, SMALL, SMALL_UNSYNCED, append, logged_commands, open_log, order
 from tests.simulation.disk import PowerCut, SimulatedDisk
 from tests.test_replay import ToyEngine, deposit, log_amounts
@@ -177,9 +178,9 @@ def test_one_account_is_listed_or_one_key() -> None:
         Tick(),
     ]
     append(open_log(disk), commands)
-    assert [entry.seq for entry in offline.dump(disk, account=1001)] == [1, 2, 3]
-    assert [entry.seq for entry in offline.dump(disk, key=5)] == [2]
-    assert [entry.seq for entry in offline.dump(disk, key=1, account=1002)] == [4]
+    assert [entry.seq for entry in offline.dump(disk, question=Question(account=1001))] == [1, 2, 3]
+    assert [entry.seq for entry in offline.dump(disk, question=Question(key=5))] == [2]
+    assert [entry.seq for entry in offline.dump(disk, question=Question(key=1, account=1002))] == [4]
 
 
 def test_an_entry_is_described_by_names(disk: SimulatedDisk) -> None:

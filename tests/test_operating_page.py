@@ -23,6 +23,7 @@ from supervisor import Addresses
 from tallystick.cli import app
 from tallystick.demo_command import welcome
 from tallystick.selfcheck import SLOW_SYNC_MS
+from tests.exchange_commands import without_anything
 from tests.live import TALLYSTICK, LiveClient, LiveExchange
 from tests.pages import blocks, read_page, table
 
@@ -65,6 +66,7 @@ def test_the_page_has_every_admin_command_and_no_other() -> None:
         entropy=nothing,
         version=supervisor.VERSION,
         test_money=False,
+        system=without_anything(),
     ).table()
     assert [row[0] for row in table(PAGE, "command", "what it does")] == [row.usage for row in commands.values()]
 

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,6 +215,8 @@ class Conversation:
         self._address = (host, int(port))
         self._connections: list[socket.socket] = []
         self._lines: Iterator[bytes] = iter(())
+        self._events: deque[str] = deque()
+        self._replies: deque[str] = deque()
         self._nonce = ""
 
     def run(self, block: list[str]) -> None:
@@ -224,18 +227,31 @@ class Conversation:
                 continue
             if line.startswith('{"event":"hello"'):
                 self._connect()
-            answer = self._next()
+            answer = self._next(line)
             assert masked(answer) == masked(line)
             if answer.startswith('{"event":"hello"'):
                 self._nonce = json.loads(answer)["nonce"]
 
-    def _next(self) -> str:
-        """The next line; a heartbeat may come at any time."""
-        return next(line for raw in self._lines if '"heartbeat"' not in (line := raw.decode().rstrip("\n")))
+    def _next(self, shown: str) -> str:
+        """The next line of the kind that is shown: replies keep their order and events theirs, but not with each other.
+
+        A heartbeat may come at any time.
+        """
+        waiting = self._of_kind(shown)
+        while not waiting:
+            line = next(self._lines).decode().rstrip("\n")
+            if '"heartbeat"' not in line:
+                self._of_kind(line).append(line)
+        return waiting.popleft()
+
+    def _of_kind(self, line: str) -> deque[str]:
+        return self._events if line.startswith('{"event":') else self._replies
 
     def _connect(self) -> None:
         self._connections.append(socket.create_connection(self._address, 10))
         self._lines = iter(self._connections[-1].makefile("rb"))
+        self._events.clear()
+        self._replies.clear()
 
     def _signed(self, line: str) -> str:
         """A signed logon is good for one nonce and for now, so it is signed anew."""

@@ -60,7 +60,7 @@ async def hogging(house: House, requests: int) -> Client:
 
 async def test_who_does_not_read_is_cut_off_worst_first(autojump_clock: MockClock) -> None:
     """Once all of them together hold more than the process may; who holds less stays, and who reads is served."""
-    patient = evolve(CONFIG.session, send_seconds=3600.0, idle_seconds=3600.0)
+    patient = evolve(CONFIG.session, send_seconds=3600.0, idle_seconds=3600.0, window=65_536)
     house = House(GatewayConfig(port=0, unsigned_logon=True, session=patient, reply_memory_bytes=4 * MIB))
     open_orders(house, 1_000)
     async with house.open():

@@ -35,10 +35,12 @@ def progress(what):
         time.sleep(0.05)
     return show
 
+from actors.log_levels import LogLevels
+
 terminal.log_to_stderr()
 recovery.FRAMES_PER_PROGRESS = 1
 config = demo_config(Path(sys.argv[1]), port=0, market_maker=False)
-sys.exit(running.run(config, sys.argv[1], ready=print, progress=progress))
+sys.exit(running.run(config, sys.argv[1], ready=print, progress=progress, levels=LogLevels()))
 """
 
 

@@ -348,7 +348,7 @@ async def test_reading_pauses_when_the_window_is_full(autojump_clock: MockClock)
 async def test_long_answers_weigh_more(autojump_clock: MockClock) -> None:
     """What could fill the memory with its answers is not asked for many times at once."""
     exchange = Exchange()
-    async with connected(exchange, SessionLimits(window=1024), serve=False) as (client, running):
+    async with connected(exchange, SessionLimits(window=8192), serve=False) as (client, running):
         await log_on(client, exchange)
         await client.send(*({"id": number, "method": "openOrders.status"} for number in range(9)))
         await wait_all_tasks_blocked()

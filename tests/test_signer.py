@@ -12,7 +12,7 @@ from chains.bitcoin_address import NETWORKS, of_public_key, script_of
 from chains.bitcoin_transaction import BadTransaction, Tx, TxIn, TxOut, read
 from chains.extended_key import hash160
 from chains.node import Outpoint
-from chains.signer import check_bitcoin, check_ethereum, signer
+from chains.signer import check_bitcoin, check_ethereum, plan_of, signer
 from chains.signing import BITCOIN, ETHEREUM, SignerConfig, ethereum_fields
 from chains.wallet import BitcoinPlan, Coin, EthereumPlan, Output, SignerFailed
 from tests.real_nodes import SIGNER, hot_keystore, hot_wallet
@@ -105,6 +105,7 @@ def test_an_ethereum_transaction_is_held_against_its_plan(token: str | None) -> 
     plan = evolve(TRANSFER, token=token)
     raw = bytes(ACCOUNT.sign_transaction(ethereum_fields(plan)).raw_transaction)
     assert check_ethereum(plan, raw, ACCOUNT.address).nonce == 7
+    assert plan_of(raw) == plan
     for other in (
         evolve(plan, chain_id=2),
         evolve(plan, nonce=8),

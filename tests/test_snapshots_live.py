@@ -94,7 +94,7 @@ def test_the_tools_on_a_log_whose_beginning_is_gone(tmp_path: Path) -> None:
     replayed = run_tallystick("log", "replay", "--json", str(exchange.data))
     assert f"the log's beginning is gone; this begins with the snapshot of {oldest}" in replayed.stderr
     assert json.loads(replayed.stdout)["digest"] == digest
-    dumped = run_tallystick("log", "dump", "--to", str(first + 1), str(exchange.data))
+    dumped = run_tallystick("log", "dump", "--json", "--to", str(first + 1), str(exchange.data))
     assert f"the log begins with number {first}" in dumped.stderr
     assert [json.loads(line)["seq"] for line in dumped.stdout.splitlines()] == [first, first + 1]
     assert run_tallystick("log", "stat", str(exchange.data)).returncode == 0

@@ -386,3 +386,23 @@ def test_a_snapshot_newer_than_the_log_stops_the_start() -> None:
     assert isinstance(stop, Damaged)
     assert "it is newer than the log" in str(stop)
     assert disk.image() == before
+
+
+@seeded
+async def test_a_difference_is_told_and_no_snapshot_comes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is for the metrics and for whoever asked, and it goes when all is well again."""
+    disk = SimulatedDisk()
+    tree = EngineTree(disk, Random(0))
+
+    async def body() -> None:
+        await trade(tree, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(Engine, "differences", lambda _engine: {"BTC": -1})
+            with pytest.raises(NotDone, match=r"money was made or lost, in smallest units: \{'BTC': -1\}"):
+                await tree.snapshot()
+        assert tree.snapshot_state.differences == {"BTC": -1}
+        assert seqs(disk) == []
+        await tree.snapshot()
+        assert not any(tree.snapshot_state.differences.values())
+
+    await tree.run(body)

@@ -277,3 +277,33 @@ def test_a_beheaded_log_opens_and_goes_on(beheaded: Recorded) -> None:
     again = Recorded(disk, reopened(disk), started(disk)[0])
     again.apply([(Tick(), again.engine.last_time_ns)], Random(0))
     assert same(started(disk)[0], again.engine)
+
+
+def test_money_out_of_nothing_gives_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The differences are told instead: what makes or loses money must not be what a start goes on from."""
+    disk = SimulatedDisk()
+    recorded = record(disk, 1, 100)
+    until = recorded.checked[-1]
+    sound = take_snapshot(disk, until, throttle=lambda _written: None)
+    assert sound.differences
+    assert not any(sound.differences.values())
+    monkeypatch.setattr(Engine, "differences", lambda _engine: {"BTC": 1})
+    before = disk.image()
+    assert take_snapshot(disk, until, throttle=lambda _written: None).differences == {"BTC": 1}
+    assert disk.image() == before
+
+
+def test_a_replay_ends_where_it_is_told_to() -> None:
+    """In the middle of a frame too, with the state of exactly so many records; and it can go on from there."""
+    recorded = record(SimulatedDisk(), 3, 120)
+    hashes = []
+    last = recorded.log.next_seq - 1
+    for until in range(1, last + 1, 7):
+        engine = Engine()
+        fold = offline.replay(recorded.disk, engine, until_seq=until)
+        assert (fold.last_seq, fold.applied + fold.refused) == (until, until)
+        hashes.append(engine.state_hash())
+    assert len(set(hashes)) > len(hashes) // 2
+    engine = Engine()
+    assert offline.replay(recorded.disk, engine, until_seq=last + 100).last_seq == last
+    assert same(engine, recorded.engine)

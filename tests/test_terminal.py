@@ -12,6 +12,7 @@ import pytest
 import structlog
 from rich.console import Console
 
+from actors.log_levels import LogLevels
 from actors.world import CannotListen
 from tallystick import terminal
 
@@ -75,7 +76,7 @@ def test_tracebacks_are_for_bugs_only(capsys: pytest.CaptureFixture[str]) -> Non
     """An error that an operator can mend is logged in its own words, whatever wraps it; a bug keeps its traceback."""
     before = structlog.get_config()
     try:
-        terminal.log_to_stderr(logging.INFO)
+        terminal.log_to_stderr(LogLevels(logging.INFO))
         log = structlog.get_logger()
         for error in (CannotListen("cannot listen on 127.0.0.1:1: taken"), ZeroDivisionError("a bug")):
             log.error("child crashed", exc_info=ExceptionGroup("a nursery's", [error]))

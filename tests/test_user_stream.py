@@ -1,5 +1,8 @@
 """What an account's owner is told: every step of every order, numbered, and the balances behind each command."""
 
+from collections import Counter
+from itertools import chain, repeat
+from random import Random
 from typing import Any
 
 import msgspec
@@ -7,14 +10,41 @@ import pytest
 
 from actors.audience import Refused, account_news, concerned
 from actors.directory import Directory
-from actors.stream_events import BalanceEvent, ExecutionReport, StreamEvent
+from actors.stream_events import BalanceEvent, ExecutionReport, StreamEvent, WithdrawalEvent
 from actors.user_stream import UserStream
-from book.commands import AdjustBalance, Command, CreditDeposit, FreezeAsset, PlaceOrder
+from book.commands import (
+    AdjustBalance,
+    Command,
+    CreditDeposit,
+    FreezeAsset,
+    PlaceOrder,
+    RequestWithdrawal,
+    SettleWithdrawal,
+    Tick,
+)
+from book.engine import Engine
 from book.events import Rejected
 from book.queries import Directory as DirectoryQuery
 from book.queries import DirectoryView
 from book.terms import BUY, DECREMENT, EXPIRE_MAKER, MARKET, NONE, SELL, STOP_LOSS
-from tests.exchange import ALICE, BOB, BTC_USDT, CAROL, Exchange, amend, buy, cancel, ioc, limit, market, sell
+from tests.counts import seeds
+from tests.exchange import (
+    ALICE,
+    BOB,
+    BTC,
+    BTC_USDT,
+    CAROL,
+    START_NS,
+    Exchange,
+    amend,
+    buy,
+    cancel,
+    ioc,
+    limit,
+    market,
+    sell,
+)
+from tests.wild import Wild, opening
 
 
 class Owner:
@@ -269,3 +299,58 @@ def test_a_rejection_says_what_was_asked_and_why(exchange: Exchange) -> None:
     }
     unknown = told(limit(ALICE, 9, 5, 100, symbol="X-Y"), Rejected(-1121))
     assert (unknown["symbol"], unknown["side"], unknown["reason"]) == ("X-Y", "9", "BAD_SYMBOL")
+
+
+def test_a_withdrawal_is_told_when_it_is_held_and_when_it_ends(exchange: Exchange) -> None:
+    """With what is free and locked behind it."""
+    owner = Owner(exchange)
+    held, locked = owner.told(RequestWithdrawal(ALICE, 0, 0, "w1", "BTC", "there", 5_000))
+    assert isinstance(held, WithdrawalEvent)
+    assert (held.withdraw_order_id, held.amount, held.fee, held.status) == (
+        *("w1", "0.00005000", f"{BTC.withdrawal_fee / 10**8:.8f}", "HELD"),
+    )
+    settled, paid = owner.told(SettleWithdrawal(held.withdrawal_id, "tx"))
+    assert isinstance(settled, WithdrawalEvent)
+    assert (settled.withdrawal_id, settled.status) == (held.withdrawal_id, "SETTLED")
+    (before,), (after,) = (msgspec.to_builtins(line)["balances"] for line in (locked, paid))
+    gone = 5_000 + BTC.withdrawal_fee
+    assert before == {"asset": "BTC", "free": f"99.{10**8 - gone:08}", "locked": f"0.{gone:08}"}
+    assert after == {"asset": "BTC", "free": f"99.{10**8 - gone:08}", "locked": "0.00000000"}
+
+
+@pytest.mark.parametrize("seed", seeds(4, 400))
+def test_whatever_happens_every_number_is_given_once(seed: int) -> None:
+    """In a wild history all owners are told as much as their accounts count, and no order has more than it wanted."""
+    source, engine, seq, time_ns = Wild(Random(seed)), Engine(), 0, START_NS
+    directory = Directory()
+    stream = UserStream(directory)
+    told = Counter[int]()
+    for command in chain(opening(), repeat(None, 1_500)):
+        seq, time_ns = seq + 1, time_ns + 10**6
+        for each in (Tick(), command or source.command(time_ns)):
+            if isinstance(each, Tick) and not 0 < engine.next_due_ns <= time_ns:
+                continue
+            try:
+                outcome = engine.apply(each, seq, time_ns)
+            except TypeError:
+                continue
+            seq += 1
+            if isinstance(outcome, Rejected):
+                continue
+            source.heard(outcome)
+            view = engine.query(DirectoryQuery())
+            assert isinstance(view, DirectoryView)
+            directory.fill(view)
+            everybody = {account.account for account in view.accounts}
+            for news in account_news(engine, everybody, outcome, time_ns):
+                lines = stream.lines(news)
+                told[news.account] += len(lines)
+                assert told[news.account] == news.seq == engine.user_seq(news.account)
+                seqs = [msgspec.to_builtins(line)["seq"] for line in lines]
+                assert seqs == list(range(news.seq - len(lines) + 1, news.seq + 1))
+                for line in lines:
+                    if isinstance(line, ExecutionReport):
+                        assert "-" not in line.leaves_qty + line.cum_qty + line.cum_quote_qty
+            for account in everybody:
+                assert told[account] == engine.user_seq(account)
+    assert sum(told.values()) > 500

@@ -13,11 +13,11 @@ async def background() -> AsyncIterator[trio.Nursery]:
     What the block raises comes out of it as it is: who uses a library's connection shall not have to know of its tasks,
     and catch groups.
     """
-    failure: Exception | None = None
+    failure: Exception | KeyboardInterrupt | None = None
     async with trio.open_nursery() as nursery:
         try:
             yield nursery
-        except Exception as error:  # noqa: BLE001 - raised again, below
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again, below
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:

@@ -5,6 +5,7 @@ A call that is never awaited is never sent.
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -41,8 +42,8 @@ class Call(Generic[T_co]):
 
     @property
     def client_order_id(self) -> str:
-        """Of the order that it enters or is about; empty where that has none."""
-        return str(self.params.get("clientOrderId", ""))
+        """Of the order or the withdrawal that it enters or is about; empty where that has none."""
+        return str(self.params.get("clientOrderId", self.params.get("withdrawOrderId", "")))
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         return self.asker.ask(self).__await__()
@@ -52,9 +53,14 @@ Outcome: TypeAlias = T | ClientError
 """What became of one call of several."""
 
 
+# To make one takes as long as to read with it some dozen times.
+_decoder: Callable[[Any], Any] = cache(msgspec.json.Decoder)
+
+
 def reader(kind: type[T]) -> Callable[[msgspec.Raw], T]:
     """Reads results of this type, strictly but for fields that are new."""
-    return msgspec.json.Decoder(kind).decode
+    read: Callable[[msgspec.Raw], T] = _decoder(kind).decode
+    return read
 
 
 class _Part(msgspec.Struct, frozen=True):

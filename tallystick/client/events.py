@@ -127,7 +127,7 @@ class DepositEvent(ChannelEvent, frozen=True, tag="deposit"):
 
 
 class WithdrawalEvent(ChannelEvent, frozen=True, tag="withdrawal"):
-    """A withdrawal is REQUESTED and held for, COMPLETED, or RELEASED, which gives the money back."""
+    """A withdrawal is HELD for, SETTLED (paid) or RELEASED, which gives the money back."""
 
     withdraw_order_id: str
     withdrawal_id: str
@@ -136,8 +136,6 @@ class WithdrawalEvent(ChannelEvent, frozen=True, tag="withdrawal"):
     amount: Decimal
     fee: Decimal
     status: str
-    tx_id: str | None = None
-    reason: str | None = None
 
 
 class MarketStatus(Event, frozen=True, tag="marketStatus"):

@@ -185,7 +185,7 @@ class Exchange(Methods):
             backoff = min(2 * backoff, self._timing.last_backoff_seconds)
 
     async def first_connection(self) -> None:
-        """Wait for it. Raises NotConnected or Rejected."""
+        """Wait for it. Raises NotConnected or Rejected, as soon as one of its own deadlines is over."""
         while not self.connections:
             if self._failure is not None:
                 raise self._failure

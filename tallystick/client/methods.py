@@ -254,14 +254,14 @@ class Methods(ABC):
         """What do I pay?"""
         return self._call("account.commission", results.Commission, symbol=symbol)
 
-    # ----------------------------------------------------------------------------------------- deposits, withdrawals
+    # --------------------------------------------------------------------------------------- deposits and withdrawals
 
-    def deposit_address(self, asset: str) -> Call[results.AddressInfo]:
-        """Where can I pay in? The same address each time, for all assets of its chain."""
-        return self._call("deposit.address", results.AddressInfo, changes=True, asset=asset)
+    def deposit_address(self, asset: str) -> Call[results.DepositAddress]:
+        """Where can I pay in? It is the account's own for good, the same however often it is asked for."""
+        return self._call("deposit.address", results.DepositAddress, asset=asset)
 
-    def deposits(self, *, asset: str | None = None, limit: int | None = None) -> Call[results.Deposits]:
-        """What was paid in? The newest `limit`."""
+    def deposits(self, asset: str | None = None, *, limit: int | None = None) -> Call[results.Deposits]:
+        """What was paid in, of one asset or of all? The newest `limit`."""
         return self._call("deposit.history", results.Deposits, asset=asset, limit=limit)
 
     def withdraw(
@@ -270,11 +270,11 @@ class Methods(ABC):
         address: str,
         amount: Number,
         *,
-        withdraw_order_id: str,
+        withdraw_order_id: str | None = None,
         timestamp: int | None = None,
         recv_window: int | None = None,
     ) -> Call[results.WithdrawalInfo]:
-        """Pay out, once for ever under this withdraw_order_id; the asset's fee comes on top."""
+        """Pay out; the asset's fee comes on top. Without a withdraw_order_id it gets one here, as orders do."""
         return self._call(
             "withdraw.apply",
             results.WithdrawalInfo,
@@ -282,7 +282,7 @@ class Methods(ABC):
             asset=asset,
             address=address,
             amount=amount,
-            withdraw_order_id=withdraw_order_id,
+            withdraw_order_id=withdraw_order_id or self.name_order(),
             timestamp=timestamp,
             recv_window=recv_window,
         )
@@ -295,8 +295,8 @@ class Methods(ABC):
         """How far is a withdrawal?"""
         return self._call("withdraw.status", results.WithdrawalInfo, withdraw_order_id=withdraw_order_id)
 
-    def withdrawals(self, *, asset: str | None = None, limit: int | None = None) -> Call[results.Withdrawals]:
-        """What was to be paid out? The newest `limit`."""
+    def withdrawals(self, asset: str | None = None, *, limit: int | None = None) -> Call[results.Withdrawals]:
+        """What was to be paid out, of one asset or of all? The newest `limit`."""
         return self._call("withdraw.history", results.Withdrawals, asset=asset, limit=limit)
 
     # --------------------------------------------------------------------------------------------------- market data

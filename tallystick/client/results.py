@@ -264,7 +264,7 @@ class Klines(Result, frozen=True):
     klines: tuple[Kline, ...]
 
 
-class AddressInfo(Result, frozen=True):
+class DepositAddress(Result, frozen=True):
     """Where the account is paid in; for all assets of the chain it is the same."""
 
     asset: str
@@ -272,7 +272,7 @@ class AddressInfo(Result, frozen=True):
 
 
 class DepositInfo(Result, frozen=True):
-    """One payment to a deposit address, and how far it is; `receipt` once it is credited."""
+    """One payment to a deposit address, and how far it is."""
 
     deposit_id: str
     asset: str
@@ -293,7 +293,7 @@ class Deposits(Result, frozen=True):
 
 
 class WithdrawalInfo(Result, frozen=True):
-    """A withdrawal, and how far it is; `tx_id` once it is confirmed, `reason` where it was held up or refused."""
+    """A withdrawal, and how far it is."""
 
     withdraw_order_id: str
     withdrawal_id: str

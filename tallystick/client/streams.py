@@ -41,7 +41,7 @@ class Stream(Generic[E]):
         return self
 
     async def __anext__(self) -> E:
-        """The next event. Raises Missed, or what ended the stream."""
+        """The next event. Raises Missed, or what ended the stream. No deadline: nothing may happen for long."""
         await trio.lowlevel.checkpoint()
         while not self._items:
             if self._end is not None:
@@ -85,13 +85,15 @@ class Channel(ABC):
 
     Attributes:
         name: On the wire.
+        way: What it is followed as, in words: all its readers share that.
         readers: How many there are.
         subscribed: It is, on the connection that there is now.
         torn: Something is missing that nobody has asked for yet.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, way: str) -> None:
         self.name = name
+        self.way = way
         self.readers = 0
         self.subscribed = False
         self.torn = False
@@ -144,7 +146,7 @@ class EventChannel(Channel, Generic[E]):
     """
 
     def __init__(self, name: str, kinds: tuple[type[E], ...], *, gapless: bool = True) -> None:
-        super().__init__(name)
+        super().__init__(name, "events that all count" if gapless else "the latest events")
         self._kinds = kinds
         self._gapless = gapless
         self._in_order: InOrder[E] = InOrder()
@@ -200,7 +202,7 @@ class BookChannel(Channel):
     """A channel of which only the book counts that its events make."""
 
     def __init__(self, name: str, symbol: str) -> None:
-        super().__init__(name)
+        super().__init__(name, "a kept book")
         self._news = trio.Event()
         self._given_up = False
         self.book = Book(symbol)
@@ -281,7 +283,10 @@ class KeptBook:
         return self._channel.book
 
     async def in_sync(self) -> Book:
-        """The book, as soon as it is the exchange's. Raises what ended the subscription."""
+        """The book, as soon as it is the exchange's. Raises what ended the subscription.
+
+        No deadline of its own: through a long break the caller decides how long a book is worth waiting for.
+        """
         while not self.book.in_sync:
             await self._channel.changed(self._channel.changes)
         return self.book

@@ -86,8 +86,8 @@ class Subscriptions:
         if self._failure is not None:
             raise self._failure
         channel = self._channels.setdefault(new.name, new)
-        if not isinstance(channel, type(new)):
-            raise AssertionError(f"{new.name} is a {type(channel).__name__} already")
+        if not isinstance(channel, type(new)) or channel.way != new.way:
+            raise ValueError(f"{new.name} is followed already, as {channel.way}, and cannot be as {new.way} too")
         channel.readers += 1
         self._news.set()
         return channel

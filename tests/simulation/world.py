@@ -104,4 +104,5 @@ class InlineSnapshots:
             began_with=taken.began_with,
             seconds=self.seconds,
             peak_bytes=0,
+            differences=taken.differences,
         )
