@@ -9,6 +9,7 @@ from attrs import frozen
 
 from actors.chain_line import ChainLine
 from actors.chain_state import AssetConfig, WatcherState, WatcherView, WithdrawalsState, WithdrawalsView
+from actors.demo_commands import DemoChain, SimulatedDemo
 from actors.hot_wallet import HotWallet
 from actors.mailbox import Sender
 from actors.owners import Owners
@@ -26,6 +27,8 @@ from persistence.txstore import ChainStore, TxStore
 
 # A call to a store or a node cannot always be cancelled at once.
 STOP_SECONDS: Final = 30.0
+# A node of one's own reads what it has from the disk, and mines what it needs to begin with.
+HELPER_START_SECONDS: Final = 120.0
 
 
 @frozen(kw_only=True)
@@ -74,8 +77,15 @@ class Chain:
     simulated: SimulatedBlocks | None = None
     helpers: tuple[Helper, ...] = ()
     """Started before the rest."""
+    private: DemoChain | None = None
+    """Of a demo on real nodes."""
     aclose: Callable[[], Awaitable[None]] = _nothing
     """Lets go of its nodes."""
+
+    @property
+    def demo(self) -> DemoChain | None:
+        """The chain itself, where it does what it is told."""
+        return self.private if self.simulated is None else SimulatedDemo(self.simulated.host)
 
     @property
     def coin(self) -> str:
@@ -120,12 +130,12 @@ class Chains:
         return {name: asset for chain in self.chains for name, asset in chain.assets.items()}
 
     @property
-    def hosts(self) -> Mapping[str, tuple[Host, AssetConfig]]:
-        """The simulated chains, by asset."""
+    def hosts(self) -> Mapping[str, tuple[DemoChain, AssetConfig]]:
+        """The chains that do what they are told, by asset."""
         return {
-            name: (chain.simulated.host, config)
+            name: (chain.demo, config)
             for chain in self.chains
-            if chain.simulated is not None
+            if chain.demo is not None
             for name, config in chain.assets.items()
         }
 
@@ -155,7 +165,7 @@ def children(
     made: list[Child] = []
     for chain in chains.chains:
         owners = Owners(chain.name, chain.coin, chain.book, line=line, store=chains.store, blocking=blocking)
-        made += [_child(helper.name, helper.actor) for helper in chain.helpers]
+        made += [_helper(helper) for helper in chain.helpers]
         if chain.simulated is not None:
             maker = BlockMaker(chain.simulated.host, clock, chain.simulated.block_seconds)
             made.append(_child(f"blocks-{chain.name}", maker))
@@ -185,6 +195,16 @@ def children(
         )
         made.append(_child(f"withdrawals-{chain.name}", withdrawals))
     return made
+
+
+def _helper(helper: Helper) -> Child:
+    return Child(
+        helper.name,
+        helper.actor.run,
+        limit=NEVER_ESCALATES,
+        start_timeout_seconds=HELPER_START_SECONDS,
+        stop_timeout_seconds=STOP_SECONDS,
+    )
 
 
 def _child(name: str, actor: Actor) -> Child:

@@ -393,8 +393,9 @@ class Session:
             if isinstance(request, wire.StoreRequest):
                 self._ask_store(request)
             elif request is not None:
+                before = self._account
                 await self._change_speaker(request, self._clock.monotonic_ns())
-                if self._account is not None:
+                if self._account is not None and self._account is not before:
                     self._account.requests.owe(length_hint(lines))  # what is behind a logon came before it was known
             elif turn.weight < turn.limit:
                 return  # the lines ended before it was full

@@ -1,14 +1,16 @@
 """A wallet's secret in a file, encrypted with a passphrase.
 
-The file is JSON: the parameters of scrypt, which makes a key of the passphrase, and 32 random bytes under AES-256-GCM.
-Those bytes are the entropy of a BIP-39 mnemonic of 24 words, so that any other wallet can take over from the words. The
-header is authenticated with them: a file that was tampered with does not open.
+The file is JSON: the parameters of scrypt, which makes a key of the passphrase, and the secret under AES-256-GCM: 32
+random bytes, and the seed of 64 that follows from them. The former are the entropy of a BIP-39 mnemonic of 24 words, so
+that any other wallet can take over from the words; the seed is kept beside it so that the signer needs no word list.
+The header is authenticated with them: a file that was tampered with does not open.
 """
 
 import base64
 import os
 import stat
 from collections.abc import Callable, Mapping
+from hashlib import pbkdf2_hmac
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -16,13 +18,12 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from eth_account.hdaccount.mnemonic import Mnemonic
-from eth_account.types import Language
 
 from chains.extended_key import HARDENED, PrivateBranch
 from chains.wallet import BadKey
 
 ENTROPY_BYTES: Final = 32
+SEED_ROUNDS: Final = 2048  # as BIP-39 says
 SALT_BYTES: Final = 16
 NONCE_BYTES: Final = 12
 MIN_PASSPHRASE_CHARACTERS: Final = 12
@@ -53,12 +54,17 @@ def seal(entropy: bytes, passphrase: str, random: Callable[[int], bytes], n: int
         raise BadKey(f"the passphrase has fewer than {MIN_PASSPHRASE_CHARACTERS} characters")
     salt, nonce = random(SALT_BYTES), random(NONCE_BYTES)
     empty = _Sealed(_FORMAT, n, SCRYPT_R, 1, salt, nonce, b"")
-    sealed = AESGCM(_key(passphrase, empty)).encrypt(nonce, entropy, _header(empty))
+    sealed = AESGCM(_key(passphrase, empty)).encrypt(nonce, entropy + _seed(entropy), _header(empty))
     return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(empty, sealed=sealed))) + b"\n"
 
 
 def unseal(content: bytes, passphrase: str) -> bytes:
     """The entropy. Raises BadKey."""
+    return _open(content, passphrase)[:ENTROPY_BYTES]
+
+
+def _open(content: bytes, passphrase: str) -> bytes:
+    """Entropy and seed."""
     try:
         found = msgspec.json.decode(content, type=_Sealed)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -96,19 +102,27 @@ def unlock(path: Path, passphrase: str) -> PrivateBranch:
     except OSError as error:
         raise BadKey(f"the keystore {path} cannot be read: {error.strerror}") from error
     try:
-        return master_key(unseal(content, passphrase))
+        return PrivateBranch.of_seed(_open(content, passphrase)[ENTROPY_BYTES:])
     except BadKey as error:
         raise BadKey(f"{path}: {error}") from None
 
 
 def words(entropy: bytes) -> str:
     """The mnemonic: 24 words, which are the secret."""
+    # They come with a library that takes a second to load, which the signer need not wait for.
+    from eth_account.hdaccount.mnemonic import Mnemonic  # noqa: PLC0415 - as was just said
+    from eth_account.types import Language  # noqa: PLC0415 - as was just said
+
     return Mnemonic(Language.ENGLISH).to_mnemonic(entropy)
 
 
 def master_key(entropy: bytes) -> PrivateBranch:
     """BIP-39 without a passphrase of its own, and BIP-32."""
-    return PrivateBranch.of_seed(Mnemonic.to_seed(words(entropy)))
+    return PrivateBranch.of_seed(_seed(entropy))
+
+
+def _seed(entropy: bytes) -> bytes:
+    return pbkdf2_hmac("sha512", words(entropy).encode("ascii"), b"mnemonic", SEED_ROUNDS)
 
 
 # Paths ---------------------------------------------------------------------------------------------------------------

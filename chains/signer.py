@@ -21,7 +21,7 @@ from chains import bitcoin_address
 from chains.bitcoin_transaction import BadTransaction, Tx, read
 from chains.ethereum_address import checksummed
 from chains.node import Payment
-from chains.signing import BITCOIN, SignerConfig, ethereum_fields, plan_line, transfer_call
+from chains.signing import ADDRESS_ONLY, BITCOIN, SignerConfig, ethereum_fields, plan_line, transfer_call
 from chains.wallet import BitcoinPlan, EthereumPlan, Output, Plan, Signed, SignerFailed
 
 # Loading its library and unlocking the keystore take seconds on a busy machine.
@@ -77,8 +77,9 @@ async def signer(program: Sequence[str], config: SignerConfig) -> AsyncIterator[
     """
     words = [*program, config.chain, config.network, config.keystore, config.passphrase]
     try:
+        # In a group of its own: a Ctrl-C is for the exchange, and the signer ends with its input.
         process = subprocess.Popen(  # noqa: ASYNC220 - a matter of a millisecond
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
         )
     except OSError as error:
         raise SignerFailed(f"the signer cannot be started: {error.strerror}") from error
@@ -97,7 +98,7 @@ async def signer(program: Sequence[str], config: SignerConfig) -> AsyncIterator[
 
 def hot_address(program: Sequence[str], config: SignerConfig) -> str:
     """The hot wallet's address, of a signer that is asked nothing else. Blocks. Raises SignerFailed."""
-    words = [*program, config.chain, config.network, config.keystore, config.passphrase]
+    words = [*program, config.chain, config.network, config.keystore, config.passphrase, ADDRESS_ONLY]
     try:
         done = subprocess.run(words, input=b"", capture_output=True, timeout=START_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -22,6 +22,7 @@ from chains.wallet import BadKey, BitcoinPlan, EthereumPlan, Output
 
 BITCOIN: Final = "bitcoin"
 ETHEREUM: Final = "ethereum"
+ADDRESS_ONLY: Final = "address"
 
 # More than a plan of the most inputs.
 MAX_LINE_BYTES: Final = 256 * 1024
@@ -52,12 +53,26 @@ class SignerConfig:
 
 def serve(config: SignerConfig, lines: BinaryIO, answers: BinaryIO) -> None:
     """Unlock, say the address, then answer until the input ends. Raises BadKey if the keystore cannot be opened."""
-    branch = keystore.unlock(Path(config.keystore), keystore.passphrase(config.passphrase, os.environ))
-    secret = branch.path(keystore.hot_path(config.chain, config.network)).secret
-    address, sign = _bitcoin(config.network, secret) if config.chain == BITCOIN else _ethereum(secret)
+    secret = _secret(config)
+    address = _address(config, secret)
+    sign = _bitcoin(config.network, secret, address) if config.chain == BITCOIN else _ethereum(secret)
     _say(answers, {"address": address})
     while line := lines.readline(MAX_LINE_BYTES):
         _say(answers, _answer(line, sign))
+
+
+def _secret(config: SignerConfig) -> bytes:
+    """The hot wallet's. Raises BadKey."""
+    branch = keystore.unlock(Path(config.keystore), keystore.passphrase(config.passphrase, os.environ))
+    return branch.path(keystore.hot_path(config.chain, config.network)).secret
+
+
+def _address(config: SignerConfig, secret: bytes) -> str:
+    """The hot wallet's."""
+    key = PrivateKey(secret).public_key
+    if config.chain == BITCOIN:
+        return bitcoin_address.of_public_key(bitcoin_address.NETWORKS[config.network], key.format())
+    return ethereum_address.of_public_key(key.format(compressed=False))
 
 
 def plan_line(plan: BitcoinPlan | EthereumPlan) -> bytes:
@@ -78,8 +93,8 @@ def _say(answers: BinaryIO, what: dict[str, str]) -> None:
     answers.flush()
 
 
-def _bitcoin(network: str, secret: bytes) -> tuple[str, Sign]:
-    """The address, and what signs a BitcoinPlan that spends from it."""
+def _bitcoin(network: str, secret: bytes, address: str) -> Sign:
+    """What signs a BitcoinPlan that spends from the address."""
     # bitcoinlib makes a folder, a log and a database when it is imported. They are of no use to us.
     with tempfile.TemporaryDirectory(prefix="tallystick-signer-") as folder:
         os.environ["BCL_DATA_DIR"] = folder
@@ -89,7 +104,6 @@ def _bitcoin(network: str, secret: bytes) -> tuple[str, Sign]:
     name = _LIBRARY_NETWORKS.get(network, "testnet")
     key = Key(secret.hex(), network=name)
     of = bitcoin_address.NETWORKS[network]
-    address = bitcoin_address.of_public_key(of, PrivateKey(secret).public_key.format())
 
     def sign(raw_plan: Mapping[str, Any]) -> bytes:
         plan = _converter.structure(raw_plan, BitcoinPlan)
@@ -118,21 +132,20 @@ def _bitcoin(network: str, secret: bytes) -> tuple[str, Sign]:
         transaction.sign([key])
         return cast("bytes", transaction.raw())
 
-    return address, sign
+    return sign
 
 
-def _ethereum(secret: bytes) -> tuple[str, Sign]:
-    """The address, and what signs an EthereumPlan from it."""
+def _ethereum(secret: bytes) -> Sign:
+    """What signs an EthereumPlan."""
     from eth_account import Account  # noqa: PLC0415 - only one of the chains' libraries is needed
 
     account = Account.from_key(secret)
-    address = ethereum_address.of_public_key(PrivateKey(secret).public_key.format(compressed=False))
 
     def sign(raw_plan: Mapping[str, Any]) -> bytes:
         plan = _converter.structure(raw_plan, EthereumPlan)
         return bytes(account.sign_transaction(ethereum_fields(plan)).raw_transaction)
 
-    return address, sign
+    return sign
 
 
 def ethereum_fields(plan: EthereumPlan) -> dict[str, Any]:
@@ -158,12 +171,18 @@ def transfer_call(output: Output) -> bytes:
     return bytes.fromhex("a9059cbb") + to.rjust(32, b"\0") + output.amount.to_bytes(32, "big")
 
 
-def main(words: list[str]) -> int:
-    """The process: chain, network, keystore and the passphrase's source are its words. Returns its exit code."""
-    chain, network, path, source = words
+def main(words: Sequence[str]) -> int:
+    """The process: chain, network, keystore and the passphrase's source are its words. Returns its exit code.
+
+    With ADDRESS_ONLY behind them it says the address, and ends before it loads what signs.
+    """
+    chain, network, path, source, *rest = words
     config = SignerConfig(chain=chain, network=network, keystore=path, passphrase=source)
     try:
-        serve(config, sys.stdin.buffer, sys.stdout.buffer)
+        if rest == [ADDRESS_ONLY]:
+            _say(sys.stdout.buffer, {"address": _address(config, _secret(config))})
+        else:
+            serve(config, sys.stdin.buffer, sys.stdout.buffer)
     except BadKey as error:
         sys.stderr.write(f"{error}\n")
         return 2

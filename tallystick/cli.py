@@ -95,7 +95,7 @@ def _open_chains(settings: Settings) -> running.OpenChains | None:
         file = real_chains.load_chains(settings.chains_file)
 
     def open_chains(_disk: Disk, blocking: Blocking, random: Random, _folder: str) -> Chains:
-        return real_chains.open_chains(file, settings.assets, running.PROGRAM, blocking=blocking, random=random)
+        return real_chains.open_chains(file, settings.assets, running.SIGNER, blocking=blocking, random=random)
 
     return open_chains
 
@@ -133,11 +133,11 @@ def wallet(context: typer.Context) -> None:
 
 # Not for people: a running exchange starts it, and asks it for signatures.
 @app.command(hidden=True)
-def signer(chain: str, network: str, keystore: str, passphrase: str) -> None:
+def signer(words: list[str]) -> None:
     """Sign what comes in at the standard input."""
     from chains import signing  # noqa: PLC0415 - its libraries are heavy too
 
-    raise typer.Exit(signing.main([chain, network, keystore, passphrase]))
+    raise typer.Exit(signing.main(words))
 
 
 @app.command()

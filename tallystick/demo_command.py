@@ -1,5 +1,6 @@
 """`tallystick demo`: the whole exchange on embedded defaults, on this machine alone, and how to talk to it."""
 
+import enum
 import logging
 import tempfile
 from contextlib import ExitStack, suppress
@@ -29,6 +30,13 @@ SOCKET: Final = "admin.sock"
 BACKUP: Final = "backup"
 
 
+class Nodes(enum.StrEnum):
+    """What the demo's chains run on."""
+
+    SIMULATED = "simulated"
+    REAL = "real"
+
+
 def demo(
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line when it serves, and nothing else.")] = False,
@@ -37,6 +45,10 @@ def demo(
         Path | None, typer.Option(help="Keep the state here across restarts; else a temporary folder.")
     ] = None,
     quiet_market: Annotated[bool, typer.Option("--quiet-market", help="Leave out the market maker.")] = False,
+    nodes: Annotated[
+        Nodes,
+        typer.Option(help="What the chains run on: simulated ones, or a bitcoind and an anvil of the demo's own."),
+    ] = Nodes.SIMULATED,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what is normal too.")] = False,
 ) -> None:
     """Run a demo exchange on this machine: three markets, funded accounts alice and bob, a market maker."""
@@ -55,9 +67,18 @@ def demo(
             typer.echo(introduce(addresses, folder))
 
         code = running.run(
-            config, str(folder), ready=ready, progress=terminal.progress, levels=levels, open_chains=demo_chains
+            config, str(folder), ready=ready, progress=terminal.progress, levels=levels, open_chains=_chains(nodes)
         )
     raise typer.Exit(code)
+
+
+def _chains(nodes: Nodes) -> running.OpenChains:
+    if nodes is Nodes.SIMULATED:
+        return demo_chains
+    # What real nodes are asked with takes seconds to load.
+    from tallystick.demo_real import demo_on_real_nodes  # noqa: PLC0415 - as was just said
+
+    return demo_on_real_nodes
 
 
 def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:

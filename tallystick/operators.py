@@ -8,13 +8,22 @@ from actors.world import CannotListen
 from chains.wallet import WalletError
 from persistence.exits import Exit, NoSpace, Stop
 from tallystick.config import ConfigError
+from tallystick.fetching import CannotFetch
 
 
 def for_operators(error: BaseException) -> Exception | None:
     """The first error in this one's causes that an operator can mend; None when all are bugs of ours."""
     for cause in _causes(error):
         if isinstance(
-            cause, Stop | NoSpace | CannotListen | BadCertificate | DefinitionRefusedError | WalletError | ConfigError
+            cause,
+            Stop
+            | NoSpace
+            | CannotListen
+            | BadCertificate
+            | DefinitionRefusedError
+            | WalletError
+            | ConfigError
+            | CannotFetch,
         ):
             return cause
     return None

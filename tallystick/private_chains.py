@@ -38,16 +38,22 @@ class BitcoinChain:
         self._rpc = rpc
         self._address = ""
 
-    async def begin(self) -> None:
-        """Have a wallet, and mine what is to be spent unless that was done before."""
+    async def begin(self) -> bool:
+        """Have a wallet, and mine what is to be spent unless that was done before; whether it is the first time."""
         try:
             await self._rpc.call("createwallet", WALLET, result=dict[str, Any])
         except NodeRefused:  # it is there from an earlier start; then it may be loaded or not
             if WALLET not in await self._rpc.call("listwallets", result=list[str]):
                 await self._rpc.call("loadwallet", WALLET, result=dict[str, Any])
         self._address = await self._rpc.call("getnewaddress", result=str)
-        if await self._rpc.call("getblockcount", result=int) < FIRST_BLOCKS:
+        is_new = await self.height() < FIRST_BLOCKS
+        if is_new:
             await self.mine(FIRST_BLOCKS)
+        return is_new
+
+    async def height(self) -> int:
+        """Of the newest block."""
+        return await self._rpc.call("getblockcount", result=int)
 
     async def pay(self, *outputs: Output) -> str:
         """One transaction that pays all of these; its id. It waits to be mined."""
@@ -57,6 +63,10 @@ class BitcoinChain:
     async def mine(self, count: int = 1) -> list[str]:
         """So many blocks, with what waits; their hashes."""
         return await self._rpc.call("generatetoaddress", count, self._address, result=list[str])
+
+    async def flush(self) -> None:
+        """Have the node write down all that it knows, which it does before it counts all coins."""
+        await self._rpc.call("gettxoutsetinfo", "none", result=dict[str, Any])
 
     async def reorg(self, depth: int, *, drop: bool = False) -> None:
         """Another branch in place of the last blocks, one longer. What they held is mined again, or not (`drop`)."""
@@ -94,6 +104,10 @@ class EthereumChain:
         await self.mine()
         receipt = await self.rpc.call("eth_getTransactionReceipt", txid, result=dict[str, Any])
         return Erc20Config(contract=receipt["contractAddress"], decimals=decimals)
+
+    async def height(self) -> int:
+        """Of the newest block."""
+        return int(await self.rpc.call("eth_blockNumber", result=str), 16)
 
     async def mine(self, count: int = 1) -> None:
         """So many blocks, with what waits."""

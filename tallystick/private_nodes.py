@@ -39,9 +39,9 @@ class PrivateNode:
 
 
 @asynccontextmanager
-async def bitcoin_node(program: Program, folder: Path, options: Sequence[str] = ()) -> AsyncIterator[PrivateNode]:
+async def bitcoin_node(program: Program, folder: Path, *, port: int = 0) -> AsyncIterator[PrivateNode]:
     """Bitcoin's regtest, kept in `folder`. It has no blocks until somebody mines them. Raises NodeEnded."""
-    port = free_port()
+    port = port or free_port()
     words = [
         *program.words,
         "-regtest",
@@ -57,7 +57,6 @@ async def bitcoin_node(program: Program, folder: Path, options: Sequence[str] = 
         "-printtoconsole=1",
         "-par=1",
         "-fallbackfee=0.0001",
-        *options,
     ]
     rpc = RpcConfig(url=f"http://127.0.0.1:{port}", cookie_file=str(folder / "regtest" / ".cookie"))
     with _process(words, folder) as process:
@@ -70,9 +69,9 @@ async def bitcoin_node(program: Program, folder: Path, options: Sequence[str] = 
 
 
 @asynccontextmanager
-async def ethereum_node(program: Program, folder: Path, options: Sequence[str] = ()) -> AsyncIterator[PrivateNode]:
+async def ethereum_node(program: Program, folder: Path, *, port: int = 0) -> AsyncIterator[PrivateNode]:
     """A private Ethereum chain, kept in `folder`, which mines only when told to. Raises NodeEnded."""
-    port = free_port()
+    port = port or free_port()
     words = [
         *program.words,
         "--host=127.0.0.1",
@@ -80,8 +79,10 @@ async def ethereum_node(program: Program, folder: Path, options: Sequence[str] =
         f"--chain-id={CHAIN_ID}",
         "--no-mining",
         "--accounts=1",
+        # It keeps its chain in memory, and writes it down now and then, and at its end.
         f"--state={folder / 'state.json'}",
-        *options,
+        "--state-interval=1",
+        "--preserve-historical-states",
     ]
     with _process(words, folder) as process:
         node = PrivateNode(RpcConfig(url=f"http://127.0.0.1:{port}"), process)
@@ -108,7 +109,10 @@ def _process(words: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[b
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "node.log").open("wb") as log:
         try:
-            process = subprocess.Popen(bound, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+            # In a group of its own: a Ctrl-C is for this program, which then ends it in its turn.
+            process = subprocess.Popen(
+                bound, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, process_group=0
+            )
         except OSError as error:
             raise NodeEnded(f"{words[0]} cannot be started: {error.strerror}") from error
     try:

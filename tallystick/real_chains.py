@@ -8,6 +8,8 @@ docs/chains-nodes.md has every key.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final, TypeVar
@@ -168,16 +170,35 @@ def open_chains(
 ) -> Chains:
     """The chains of the file, whose assets are among `assets`; each signer is asked for its address.
 
-    `program`: the words that start this program. `helpers`: further actors by chain, started before its others. Raises
+    `program`: the words that start a signer. `helpers`: further actors by chain, started before its others. Raises
     ConfigError, BadUrl, BadKey or SignerFailed.
     """
-    build = _Build(assets, program, helpers or {})
+    build = _Build(assets, _signers(file, program), helpers or {})
     chains = []
     if file.bitcoin is not None:
         chains.append(build.bitcoin(file.bitcoin))
     if file.ethereum is not None:
         chains.append(build.ethereum(file.ethereum))
     return Chains(store=_store(file.store, blocking, random), chains=tuple(chains))
+
+
+def _signers(file: ChainsFile, program: Sequence[str]) -> Mapping[str, SignerKeeper]:
+    """The signer of each chain. Raises SignerFailed."""
+    wanted: list[SignerConfig] = []
+    if file.bitcoin is not None:
+        wallet, network = file.bitcoin.wallet, file.bitcoin.network
+        wanted.append(
+            SignerConfig(chain=BITCOIN, network=network, keystore=wallet.keystore, passphrase=wallet.passphrase)
+        )
+    if file.ethereum is not None:
+        wallet = file.ethereum.wallet
+        wanted.append(SignerConfig(chain=ETHEREUM, keystore=wallet.keystore, passphrase=wallet.passphrase))
+    # Both at once: opening a keystore takes long on purpose.
+    with ThreadPoolExecutor() as pool:
+        addresses = list(pool.map(partial(hot_address, program), wanted))
+    return {
+        config.chain: SignerKeeper(program, config, address) for config, address in zip(wanted, addresses, strict=True)
+    }
 
 
 def _store(section: StoreSection, blocking: Blocking, random: Random) -> SqlStore:
@@ -207,13 +228,13 @@ class _Build:
     """Makes the parts of one chain after the other."""
 
     assets: Mapping[str, Asset]
-    program: Sequence[str]
+    signers: Mapping[str, SignerKeeper]
     helpers: Mapping[str, tuple[Helper, ...]]
 
     def bitcoin(self, section: BitcoinSection) -> Chain:
         """Bitcoin, which has one asset."""
         book = _named(BITCOIN, lambda: BitcoinAddresses(section.network, read_key(section.xpub).xpub))
-        signer = self._signer(SignerConfig(chain=BITCOIN, network=section.network, **_wallet(section.wallet)))
+        signer = self.signers[BITCOIN]
         asset = self._asset(section, BITCOIN, COIN_DECIMALS[BITCOIN], signer.address)
         rpc = Rpc(_node(section.node))
         node = Bitcoin(BitcoinConfig(network=section.network), rpc)
@@ -263,14 +284,14 @@ class _Build:
     def ethereum(self, section: EthereumSection) -> Chain:
         """Ethereum, with Ether and its tokens."""
         book = _named(ETHEREUM, lambda: EthereumAddresses(read_key(section.xpub).xpub))
-        signer = self._signer(SignerConfig(chain=ETHEREUM, **_wallet(section.wallet)))
+        signer = self.signers[ETHEREUM]
         rpc = Rpc(_node(section.node))
         on = EthereumConfig(chain_id=section.chain_id)
         assets = {section.asset: self._asset(section, ETHEREUM, COIN_DECIMALS[ETHEREUM], "")}
         nodes: dict[str, Ethereum] = {section.asset: Ethereum(on, rpc)}
         contracts: dict[str, str | None] = {section.asset: None}
         for token in section.tokens:
-            config = Erc20Config(contract=token.contract, decimals=token.decimals, by_balance=token.by_balance)
+            config = _token(token)
             assets[token.asset] = self._asset(token, ETHEREUM, token.decimals, "")
             nodes[token.asset] = Erc20(on, config, rpc)
             contracts[token.asset] = config.contract
@@ -317,10 +338,6 @@ class _Build:
             aclose=rpc.close,
         )
 
-    def _signer(self, config: SignerConfig) -> SignerKeeper:
-        program = (*self.program, "signer")
-        return SignerKeeper(program, config, hot_address(program, config))
-
     def _asset(self, section: Followed, chain: str, decimals: int, hot_address: str) -> AssetConfig:
         known = self.assets.get(section.asset)
         if known is None or known.chain != chain:
@@ -346,7 +363,7 @@ class _Build:
             given = {
                 name: units(word, scale, name) if isinstance(word, str) else word
                 for name, word in words.items()
-                if word
+                if word != ""
             }
             return Limits(**given)
         except ValueError as error:
@@ -375,10 +392,6 @@ def _addresses(book: AddressBook, texts: Sequence[str]) -> tuple[str, ...]:
         raise ConfigError(f"cold_addresses: {error}") from error
 
 
-def _wallet(section: WalletSection) -> dict[str, str]:
-    return {"keystore": section.keystore, "passphrase": section.passphrase}
-
-
 def _node(section: NodeSection) -> RpcConfig:
     password = _secret(section.password_file)
     try:
@@ -391,6 +404,13 @@ def _node(section: NodeSection) -> RpcConfig:
         )
     except ValueError as error:
         raise ConfigError(f"node: {error}") from error
+
+
+def _token(section: TokenSection) -> Erc20Config:
+    try:
+        return Erc20Config(contract=section.contract, decimals=section.decimals, by_balance=section.by_balance)
+    except ValueError as error:
+        raise ConfigError(f"{section.asset}: {error}") from error
 
 
 def _named(chain: str, make: Callable[[], B]) -> B:

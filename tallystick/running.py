@@ -47,6 +47,8 @@ OpenChains = Callable[[Disk, Blocking, Random, str], Chains]
 
 # What starts this program once more, as a process of its own. The single binary is a program by itself.
 PROGRAM: Final = (sys.executable,) if getattr(sys, "frozen", False) else (sys.executable, "-m", "tallystick")
+# What starts a signer, which loads much less where it can be started by itself.
+SIGNER: Final = (*PROGRAM, "signer") if getattr(sys, "frozen", False) else (sys.executable, "-m", "chains.signing")
 
 _log = structlog.get_logger("tallystick")
 

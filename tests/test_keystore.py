@@ -6,9 +6,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from eth_account.hdaccount.mnemonic import Mnemonic
 
 from chains import keystore
-from chains.extended_key import XPUB
+from chains.extended_key import PrivateBranch
 from chains.wallet import BadKey
 
 PASSPHRASE = "correct horse battery staple"  # noqa: S105 - of a famous drawing
@@ -72,11 +73,15 @@ def test_the_file_is_its_owners_and_never_written_over(tmp_path: Path) -> None:
         keystore.unlock(tmp_path, PASSPHRASE)
 
 
-def test_the_words_are_those_of_the_standard() -> None:
+def test_the_words_are_those_of_the_standard(tmp_path: Path) -> None:
     """BIP-39's example of 24 words, and the master key that its seed makes."""
     entropy = bytes.fromhex("7f" * 32)
     assert keystore.words(entropy) == " ".join(["legal winner thank year wave sausage worth useful"] * 3)[:-6] + "title"
-    assert keystore.master_key(entropy).public().write(XPUB).startswith("xpub661My")
+    master = keystore.master_key(entropy)
+    assert master == PrivateBranch.of_seed(Mnemonic.to_seed(keystore.words(entropy)))
+    path = tmp_path / "key"
+    keystore.write(path, keystore.seal(entropy, PASSPHRASE, os.urandom, n=2))
+    assert keystore.unlock(path, PASSPHRASE) == master
 
 
 def test_paths_are_those_of_the_standards() -> None:
