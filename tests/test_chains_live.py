@@ -7,9 +7,9 @@ from random import Random
 import trio
 
 from actors.world import Threads
-from persistence.storage import RealDisk
 from persistence.opening import FILE
 from persistence.sqlite import sqlite_store
+from persistence.storage import RealDisk
 from tallystick.demo_chains import demo_chains
 from tests.in_process import buy, child, running
 from tests.simulation.disk import power_cut
