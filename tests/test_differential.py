@@ -39,8 +39,9 @@ MIX_ORDERS: Final = 500
 def test_wild_commands_make_no_difference(seed: int) -> None:
     """Sensible and senseless commands, questions and types: the same events, answers, balances, books and digests."""
     met = run_wild(seed, WILD_COMMANDS, compare_every=25 if SOAK or COMPILED else 5)
-    assert met["Trade"] > 10
-    assert met["OrderClosed"] > 100
+    # Where much is withdrawn, less is traded.
+    assert met["Trade"] + met["WithdrawalHeld"] > 10
+    assert met["OrderClosed"] + met["WithdrawalHeld"] > 100
 
 
 EVENTS: Final = """
