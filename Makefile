@@ -19,7 +19,7 @@ BINARY := build/binary
 SPREAD := -n auto --dist worksteal
 BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) tests/test_differential.py) tests/test_engine_random.py tests/test_engine_wild.py tests/test_icebergs.py tests/test_price_band.py tests/test_compiled.py
 
-.PHONY: help run test test-compiled check soak bench binary docs-reference format lint lock clean
+.PHONY: help run test test-compiled check soak bench binary docs docs-reference format lint lock clean
 
 help:
 	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
@@ -28,6 +28,7 @@ help:
 	@echo "make soak    all tests with the large counts (long)"
 	@echo "make bench   the published benchmarks"
 	@echo "make binary  the exchange as one file, build/binary/tallystick, and try it"
+	@echo "make docs    the documentation as a site, build/site"
 	@echo "make docs-reference  the protocol's tables and JSON Schema, from the code"
 	@echo "make format  put the code into its one format"
 
@@ -67,6 +68,16 @@ $(BINARY)/installed: requirements/binary.txt
 	@echo "make: installing what the binary is made of into $(BINARY)/venv ..."
 	@$(PYTHON) -m venv $(BINARY)/venv
 	@$(BINARY)/venv/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/binary.txt
+	@touch $@
+
+docs: build/docs/installed
+	@build/docs/venv/bin/mkdocs build --quiet --strict
+	@echo "make: the site is in build/site"
+
+build/docs/installed: requirements/docs.txt
+	@echo "make: installing what makes the site into build/docs/venv ..."
+	@$(PYTHON) -m venv build/docs/venv
+	@build/docs/venv/bin/pip --disable-pip-version-check --quiet install --require-hashes -r requirements/docs.txt
 	@touch $@
 
 # What deploys: Ansible, in an environment of its own.

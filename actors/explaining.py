@@ -5,6 +5,7 @@ from typing import Final
 
 from book.commands import (
     AdjustBalance,
+    AdoptWithdrawal,
     ClearMarket,
     Command,
     CreditDeposit,
@@ -14,10 +15,12 @@ from book.commands import (
     DefineMarket,
     FreezeAccount,
     FreezeAsset,
+    ReleaseWithdrawal,
     RevokeKey,
     SetAccountTier,
     SetFeeTier,
     SetMarketState,
+    SettleWithdrawal,
 )
 from book.events import Rejected
 
@@ -36,21 +39,30 @@ _SUBJECTS: Final[dict[type, tuple[str, str]]] = {
     RevokeKey: ("key", "key"),
     CreditDeposit: ("credit", "deposit_id"),
     AdjustBalance: ("adjustment", "adjustment_id"),
+    SettleWithdrawal: ("settlement of withdrawal", "withdrawal_id"),
+    ReleaseWithdrawal: ("release of withdrawal", "withdrawal_id"),
+    AdoptWithdrawal: ("adoption of withdrawal", "withdrawal_id"),
 }
 _MEANINGS: Final = {
+    "ADJUSTMENT_DIFFERS": "other values have this id, by number {ref} of the log",
     "ALREADY_DEFINED": "it is there, exactly so",
     "ASSET_FROZEN": "the asset is frozen",
     "BAD_NAME": "it is not written as docs/configuration.md says",
     "DEFINITION_DIFFERS": "what is defined stays as it is",
     "DEPOSIT_DIFFERS": "other values have this id, by number {ref} of the log",
+    "DUPLICATE_ADJUSTMENT": "it was made by number {ref} of the log",
     "NAME_TAKEN": "another one has this name",
     "SAME_ASSET": "an asset has no market with itself",
+    "SETTLEMENT_DIFFERS": "another transaction paid it, by number {ref} of the log",
     "TICK_VALUE_NOT_WHOLE": "a lot at a tick must cost a whole number of the quote asset's smallest units",
     "UNCHANGED": "it is so already",
     "UNKNOWN_ACCOUNT": "there is no such account",
     "UNKNOWN_ASSET": "there is no such asset",
     "UNKNOWN_KEY": "there is no such key",
     "UNKNOWN_SYMBOL": "there is no such market",
+    "WITHDRAWAL_DIFFERS": "other values have this id, by number {ref} of the log",
+    "WITHDRAWAL_RELEASED": "its money was given back by number {ref} of the log",
+    "WITHDRAWAL_SETTLED": "it was paid by number {ref} of the log",
 }
 _UNITS: Final = {
     "amount": "of the asset's smallest units",

@@ -22,6 +22,7 @@ from actors.handoff import Handoff
 from actors.mailbox import Busy, Faulted
 from actors.quarantine import Quarantine
 from actors.requests import Batch, Done, Outcome, Request
+from book.codes import DEFINITION_REJECTED
 from book.commands import (
     AmendOrder,
     Command,
@@ -46,6 +47,14 @@ _ORDERS: Final[frozenset[type]] = frozenset({PlaceOrder, AmendOrder, ReplaceOrde
 # What the directory is made of.
 _LISTINGS: Final[frozenset[type]] = frozenset({DefineAsset, DefineMarket})
 _IN_PLACE: Final = frozenset({"ALREADY_DEFINED", "DUPLICATE_DEPOSIT", "UNCHANGED"})
+
+# What cannot be unless the log, the store and the chains do not agree: somebody has to look.
+_ALARMS: Final = frozenset(
+    {
+        *("DEPOSIT_DIFFERS", "SETTLEMENT_DIFFERS", "WITHDRAWAL_DIFFERS", "WITHDRAWAL_RELEASED"),
+        "WITHDRAWAL_SETTLED",
+    }
+)
 
 _log = structlog.get_logger("matching")
 
@@ -177,6 +186,8 @@ class Sequencer:
         if isinstance(outcome, Rejected):
             self._records.append(codec.encode_refused(time_ns, command, outcome.code, outcome.reason))
             self._next_seq = seq + 1
+            if outcome.code == DEFINITION_REJECTED and outcome.reason in _ALARMS:
+                _log.error("ALARM: money was told of twice, and not the same", reason=why_refused(command, outcome))
             if self._audience.accounts:
                 self._tell_refused(command, outcome, time_ns)
             return outcome

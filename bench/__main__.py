@@ -3,7 +3,7 @@
 import os
 import platform
 
-from bench import end_to_end, engine, replay, reqlog, snapshot, wire
+from bench import end_to_end, engine, followers, replay, reqlog, snapshot, wire
 
 
 def main() -> None:
@@ -15,6 +15,7 @@ def main() -> None:
     snapshot.report(replay.REQUESTS)
     wire.main()
     end_to_end.main()
+    followers.main([])
 
 
 main()

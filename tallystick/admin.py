@@ -94,8 +94,10 @@ def admin(
         params["yes"] = True
     try:
         with _asked(socket, _line(name, params), WORK_TIMEOUT_SECONDS.get(name, TIMEOUT_SECONDS)) as (answer, rest):
-            _show(name, answer, json=json)
-            for event in rest if b'"following"' in answer else ():
+            goes_on = b'"result":{"following"' in answer
+            if json or not goes_on:
+                _show(name, answer, json=json)
+            for event in rest if goes_on else ():
                 typer.echo(event.decode().rstrip("\n"))
     except EOFError:
         typer.echo("tallystick: the exchange hung up without an answer, as it does when its admin restarts", err=True)

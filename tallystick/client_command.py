@@ -244,6 +244,15 @@ def answer(beside: Beside, line: str, screen: Screen) -> None:
             screen.help(words[1] if len(words) > 1 else "")
             return
         request = request_of(words)
-        beside.run(lambda exchange: _answer(exchange, request, screen))
+        _interruptible(beside, request, screen)
     except (WordsError, ClientError) as error:
         screen.complain(str(error))
+
+
+def _interruptible(beside: Beside, request: Words, screen: Screen) -> None:
+    """Wait for an answer no longer than somebody is patient."""
+    try:
+        beside.run(lambda exchange: _answer(exchange, request, screen))
+    except KeyboardInterrupt:
+        if request[0] != "subscribe":
+            screen.complain("you did not wait for the answer: it may be done, or not")

@@ -54,8 +54,19 @@ class Beside:
         self._thread.join()
 
     def run(self, function: Callable[[Exchange], Awaitable[T]]) -> T:
-        """What it comes to, or the error that it raises."""
-        return trio.from_thread.run(function, self._exchange, trio_token=self._token)
+        """What it comes to, or the error that it raises. Ctrl-C cancels it and raises KeyboardInterrupt."""
+        scope = trio.CancelScope()
+
+        async def run() -> T:
+            with scope:
+                return await function(self._exchange)
+            raise trio.TooSlowError  # nobody waits for it any more
+
+        try:
+            return trio.from_thread.run(run, trio_token=self._token)
+        except KeyboardInterrupt:
+            trio.from_thread.run_sync(scope.cancel, trio_token=self._token)
+            raise
 
     async def _run(self) -> None:
         self._over = trio.Event()

@@ -255,7 +255,7 @@ def _methods_table(_name: str, meanings: Mapping[str, str]) -> Iterator[str]:
     yield from _head("method", "permission", "weight", "")
     for method, kind in METHODS.items():
         link = f"[`{method}`](#{method.replace('.', '').lower()})"
-        yield _line(link, permission_of(method), str(kind.weight), meanings.get(link, ""))
+        yield _line(link, permission_of(method), f"{kind.weight:,}", meanings.get(link, ""))
 
 
 def _refusals_table(_name: str, _meanings: Mapping[str, str]) -> Iterator[str]:

@@ -5,14 +5,15 @@ from typing import Final
 
 import pytest
 
-from book import engine, stops
+from book import engine, stops, transfers
 from book.effects import Effects
-from book.ledger import release
+from book.ledger import Balance, release
 from book.live_market import LiveMarket
 from book.orders import Order, PriceLevel
 from book.rates import part
 from book.terms import EXPIRED, LIMIT, NONE
 from book.trading import enter
+from book.withdrawals import Withdrawals
 
 
 def break_fifo(patch: pytest.MonkeyPatch) -> None:
@@ -80,6 +81,20 @@ def invert_stops(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stops, "rises", lambda order: not rises(order))
 
 
+def forget_names_of_withdrawals(patch: pytest.MonkeyPatch) -> None:
+    """A withdrawal that is asked for again is held for again."""
+    patch.setattr(Withdrawals, "named", lambda _self, _account, _name: None)
+
+
+def give_fees_back(patch: pytest.MonkeyPatch) -> None:
+    """The fee of a withdrawal is not the house's but its owner's."""
+
+    def keep(payer: Balance, _payee: Balance, amount: int) -> None:
+        release(payer, amount)
+
+    patch.setattr(transfers, "settle", keep)
+
+
 BUGS: Final[list[Callable[[pytest.MonkeyPatch], None]]] = [
     break_fifo,
     let_ioc_rest,
@@ -87,4 +102,6 @@ BUGS: Final[list[Callable[[pytest.MonkeyPatch], None]]] = [
     release_twice,
     ignore_prevention,
     invert_stops,
+    forget_names_of_withdrawals,
+    give_fees_back,
 ]

@@ -47,6 +47,11 @@ def is_live(channel: Channel) -> bool:
     return channel.live
 
 
+def since(channel: KlineChannel) -> int | None:
+    """From which candle on it asks, now."""
+    return channel.since_ns
+
+
 def trade(number: int) -> Trade:
     """A trade of this number."""
     return Trade(SYMBOL, number, 100, 5, 500, 1, 1, 2, 1, 2, 0, 0)
@@ -239,13 +244,13 @@ def test_candles_are_closed_by_time_or_by_the_next() -> None:
     """Each is told once more then; several may have been closed since the last look."""
     channel = KlineChannel(Topic("kline", SYMBOL, MINUTE_NS), KEPT, StreamState(), venues())
     follower = subscribed(channel)
-    assert channel.since_ns is None
+    assert since(channel) is None
     first, second = (Candle(number * MINUTE_NS, 1, 1, 1, 1, 1, 1, 1) for number in (1, 2))
     channel.update([], 0, 0)
     channel.update([first], MINUTE_NS, 1)
     channel.update([first], MINUTE_NS + 1, 1)
     channel.update([first, second], 2 * MINUTE_NS, 2)
-    assert channel.since_ns == 2 * MINUTE_NS
+    assert since(channel) == 2 * MINUTE_NS
     channel.update([second], 3 * MINUTE_NS, 2)
     deliver(channel)
     assert [(event["openTime"] // 60_000, event["closed"]) for event in follower.of("kline")] == [

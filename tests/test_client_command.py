@@ -1,6 +1,8 @@
 """`tallystick client` against a running demo: what it prints, and how it ends."""
 
 import json
+import os
+import pty
 import re
 import signal
 import ssl
@@ -162,3 +164,32 @@ def test_a_channel_that_is_not_there(exchange: LiveExchange) -> None:
     done = run(exchange, "subscribe", "channels=trade:BTC-USDT,trade:BTC-EUR")
     assert done.returncode == 1
     assert done.stderr == "tallystick: BAD_SYMBOL (-1121): there is no such symbol; exchangeInfo lists them\n"
+
+
+def test_ctrl_c_at_the_prompt(exchange: LiveExchange) -> None:
+    """Ends what is waited for, and not the prompt."""
+    ours, theirs = pty.openpty()
+    port = exchange.ready["client"].split(":")[1]
+    prompt = subprocess.Popen(
+        [*TALLYSTICK, "client", "--port", port], stdin=theirs, stdout=theirs, env=environment(TERM="dumb")
+    )
+    os.close(theirs)
+    watchdog = threading.Timer(60, prompt.kill)
+    watchdog.start()
+    with prompt, os.fdopen(ours, "r+b", buffering=0) as terminal:
+        shown = b""
+        for wanted, typed in (
+            (b"tallystick> ", b"subscribe channels=ticker:BTC-USDT\r"),
+            (b'"event": "ticker"', b""),
+            (b"tallystick> ", b"ping\r"),
+            (b"done", b"quit\r"),
+        ):
+            while wanted not in shown:
+                shown += terminal.read(4_096)
+            shown = shown.partition(wanted)[2]
+            if typed:
+                terminal.write(typed)
+            else:
+                prompt.send_signal(signal.SIGINT)
+        assert prompt.wait() == 0
+    watchdog.cancel()

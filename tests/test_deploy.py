@@ -4,6 +4,7 @@ import configparser
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_the_unit_restarts_what_a_restart_mends() -> None:
 def test_the_unit_is_hardened(tmp_path: Path) -> None:
     """Systemd's own judgement, where systemd is: not worse than the page of deploying says."""
     page = (DEPLOY.parent / "docs" / "operations" / "deploying.md").read_text(encoding="utf-8")
-    (told,) = re.findall(r"exposure level of ([0-9.]+)", page)
+    (told,) = re.findall(r"exposure level of ([0-9]+[.][0-9]+)", page)
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         assert "NoNewPrivileges=yes" in UNIT
@@ -63,3 +64,10 @@ def test_the_unit_is_hardened(tmp_path: Path) -> None:
     )
     (level,) = re.findall(r"Overall exposure level for tallystick.service: ([0-9.]+)", done.stdout)
     assert float(level) <= float(told)
+
+
+def test_the_sample_for_logs_is_toml() -> None:
+    """It takes what the unit writes."""
+    sample = tomllib.loads((DEPLOY / "logging" / "vector.toml").read_text(encoding="utf-8"))
+    assert sample["sources"]["journal"]["include_units"] == ["tallystick.service"]
+    assert sample["sinks"]["store"]["inputs"] == ["lines"]

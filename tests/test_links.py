@@ -8,7 +8,7 @@ import pytest
 from tests.pages import DOCS, without_blocks
 
 ROOT = DOCS.parent
-PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 
 
 def anchors(page: Path) -> set[str]:
@@ -32,4 +32,4 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_index_has_every_page() -> None:
     """Whoever writes a page puts it on the map."""
     linked = set(re.findall(r"\]\(([^)#]+)\)", (DOCS / "index.md").read_text(encoding="utf-8")))
-    assert {page.name for page in DOCS.glob("*.md")} - {"index.md"} <= linked
+    assert {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"index.md"} <= linked

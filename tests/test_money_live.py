@@ -1,15 +1,20 @@
 """Money in and out of a running demo exchange, on its simulated chains: clients, operators and both together."""
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from typer.testing import CliRunner
 
 from chains.simulated import SimulatedAddresses
 from persistence.txstore import DepositKey
-from tallystick import demo_chains
+from tallystick import admin, demo_chains
+from tallystick.cli import app
 from tallystick.demo_chains import BITCOIN_PREFIX, ETHEREUM_PREFIX
 from tests.in_process import Connection, buy, running
 
@@ -263,6 +268,33 @@ async def test_operators_decide_about_a_frozen_deposit(tmp_path: Path) -> None:
 def _key(deposit_id: str) -> DepositKey:
     chain, txid, place = deposit_id.split(":")
     return DepositKey(chain, txid, int(place))
+
+
+async def test_money_that_moved_past_the_exchange_is_found(tmp_path: Path) -> None:
+    """What somebody pays into the hot wallet, or a balance that nothing stands behind."""
+    async with running(tmp_path / "data", chains=True) as exchange:
+        operator = await exchange.operator()
+        await operator.said(f"demo.pay BTC {demo_chains.HOT['bitcoin'].address} 1.5")
+        await operator.said("demo.mine BTC")
+        (row,) = (await operator.said("reconcile BTC"))["reconciled"]
+        assert row["difference"] == "1.50000000"
+        await operator.said("credit alice BTC 2")
+        (row,) = (await operator.said("reconcile BTC"))["reconciled"]
+        assert row["difference"] == "-0.50000000"
+        assert "DOGE" in await operator.refused("reconcile DOGE")
+
+
+@pytest.mark.parametrize(("difference", "code"), [("0.00000000", 0), ("-0.00000001", 1), ("3.00000000", 1)])
+def test_the_command_exits_with_1_on_a_difference(monkeypatch: pytest.MonkeyPatch, difference: str, code: int) -> None:
+    """And with 0 where everything adds up."""
+    answer = {"status": 200, "result": {"reconciled": [{"asset": "BTC", "difference": difference}]}}
+
+    @contextmanager
+    def asked(*_: object) -> Iterator[tuple[bytes, BytesIO]]:
+        yield json.dumps(answer).encode() + b"\n", BytesIO()
+
+    monkeypatch.setattr(admin, "_asked", asked)
+    assert CliRunner().invoke(app, ["admin", "reconcile"]).exit_code == code
 
 
 async def test_two_operators_adjust_a_balance(tmp_path: Path) -> None:
