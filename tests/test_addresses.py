@@ -5,7 +5,7 @@ import os
 import pytest
 from eth_account import Account
 from eth_account.hdaccount import key_from_seed
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chains import base58, bech32
@@ -15,7 +15,9 @@ from chains.ethereum_address import checksummed
 from chains.extended_key import HARDENED, PUBLIC_MAIN, PUBLIC_TEST, TPUB, XPUB, PrivateBranch, read_xpub
 from chains.keystore import account_path
 from chains.wallet import MAX_INDEX, BadAddress, BadKey
+from tests.counts import count
 
+EXAMPLES = settings(max_examples=count(100, 20_000), deadline=None)
 SEED = bytes.fromhex("000102030405060708090a0b0c0d0e0f")
 MAIN = NETWORKS["mainnet"]
 
@@ -142,6 +144,7 @@ def test_a_bad_bitcoin_address_says_why(text: str, why: str) -> None:
         normal(MAIN, text)
 
 
+@EXAMPLES
 @given(st.sampled_from(sorted(VALID)), st.data())
 def test_one_wrong_character_is_always_seen(text: str, data: st.DataObject) -> None:
     """Bech32 promises it; base58 makes it all but certain."""
@@ -152,6 +155,7 @@ def test_one_wrong_character_is_always_seen(text: str, data: st.DataObject) -> N
             normal(MAIN, text[:place] + other + text[place + 1 :])
 
 
+@EXAMPLES
 @given(st.sampled_from(["bc", "tb", "bcrt"]), st.integers(0, 16), st.binary(min_size=2, max_size=40))
 def test_bech32_reads_what_it_writes(prefix: str, version: int, program: bytes) -> None:
     """Every program of a length that its version allows."""
@@ -159,6 +163,7 @@ def test_bech32_reads_what_it_writes(prefix: str, version: int, program: bytes) 
         assert bech32.decode(bech32.encode(prefix, version, program)) == (prefix, version, program)
 
 
+@EXAMPLES
 @given(st.binary(max_size=78))
 def test_base58_reads_what_it_writes(data: bytes) -> None:
     """Leading zeros too."""

@@ -1,7 +1,7 @@
 """Coin selection and replacement: nothing is lost, no dust is made, the fee has its cap, whatever coins there are."""
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from chains.bitcoin_coins import (
@@ -18,7 +18,9 @@ from chains.bitcoin_coins import (
 )
 from chains.node import Outpoint
 from chains.wallet import BitcoinPlan, Coin, FeeTooHigh, NotEnough, Output
+from tests.counts import count
 
+EXAMPLES = settings(max_examples=count(100, 20_000), deadline=None)
 P2WPKH = b"\0\x14" + bytes(20)
 SCRIPTS = {
     P2WPKH: 294,
@@ -56,6 +58,7 @@ def check(plan: BitcoinPlan, *, rate: int, script: bytes) -> None:
         assert plan.fee < fee_of(len(plan.coins), script, has_change=True, rate=rate) + CHANGE_DUST
 
 
+@EXAMPLES
 @given(
     st.lists(st.integers(1, 10**9), max_size=40),
     st.integers(1, 10**10),
@@ -78,6 +81,7 @@ def test_a_plan_keeps_all_and_costs_what_it_should(amounts: list[int], amount: i
         assert pay(list(reversed(coins)), amount, rate=rate, script=script) == plan
 
 
+@EXAMPLES
 @given(
     st.lists(st.integers(1000, 10**7), min_size=1, max_size=10),
     st.lists(st.integers(1000, 10**7), max_size=10),

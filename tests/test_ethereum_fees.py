@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chains.ethereum_fees import PLAIN_GAS, EthereumFees, plan_transfer, replacement
 from chains.node import FeeRate
 from chains.wallet import EthereumPlan, FeeTooHigh, Output
+from tests.counts import count
 
+EXAMPLES = settings(max_examples=count(100, 20_000), deadline=None)
 OUTPUT = Output("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", 1)
 FEES = EthereumFees(max_fee=1000, min_tip=2)
 
@@ -19,6 +21,7 @@ def plan(base: int, tip: int, *, gas: int = PLAIN_GAS, fees: EthereumFees = FEES
     return plan_transfer(OUTPUT, None, chain_id=1, nonce=3, gas=gas, rate=FeeRate(base, tip), fees=fees)
 
 
+@EXAMPLES
 @given(st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 2000))
 def test_fees_are_within_the_cap_and_a_replacement_is_a_tenth_higher(
     base: int, tip: int, later: int, more: int

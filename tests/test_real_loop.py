@@ -305,6 +305,19 @@ async def check_the_loop(loop: Loop) -> None:
     await withdraw(loop)
     await loop.until_scanned()
     assert await loop.reconciled() == CLEAN
+    await reorganise_deeply(loop)
+
+
+async def reorganise_deeply(loop: Loop) -> None:
+    """One block more than the depth: the chain that it happens to waits for an operator, and nobody loses anything."""
+    before = await loop.balances()
+    await loop.bitcoin.chain.reorg(DEPTH + 1)
+
+    async def frozen() -> bool:
+        return [each.chain for each in await loop.store.frozen_chains()] == [BITCOIN]
+
+    await loop.until("the freeze", frozen)
+    assert await loop.balances() == before
 
 
 async def withdraw(loop: Loop) -> None:
