@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Final, Protocol
 
 import trio
@@ -17,7 +16,6 @@ import typer
 from attrs import evolve, frozen
 
 from actors.chain_parts import Chains, Helper
-from actors.world import Blocking
 from book.decimals import format_units
 from chains import keystore
 from chains.bitcoin import COIN
@@ -26,10 +24,10 @@ from chains.rpc import Rpc
 from chains.signing import BITCOIN, ETHEREUM
 from chains.simulated_chain import Mine, Operation, Pay, Reorg
 from chains.wallet import Output
-from persistence.storage import Disk
+from persistence.txstore import TxStore
 from tallystick import fetching, running
 from tallystick.demo import ASSETS
-from tallystick.demo_chains import BLOCK_SECONDS, DEPTH, LIMITS, POLL_SECONDS, STORE
+from tallystick.demo_chains import BLOCK_SECONDS, DEPTH, LIMITS, POLL_SECONDS
 from tallystick.private_chains import BitcoinChain, EthereumChain, ethereum_chain
 from tallystick.private_nodes import CHAIN_ID, NodeEnded, PrivateNode, bitcoin_node, ethereum_node, free_port
 from tallystick.real_chains import (
@@ -38,7 +36,6 @@ from tallystick.real_chains import (
     EthereumSection,
     LimitsSection,
     NodeSection,
-    StoreSection,
     TokenSection,
     WalletSection,
     open_chains,
@@ -202,9 +199,9 @@ async def _begin_ethereum(rpc: Rpc, hot_address: str) -> Miner:
 # All of it -----------------------------------------------------------------------------------------------------------
 
 
-def demo_on_real_nodes(_disk: Disk, blocking: Blocking, random: Random, folder: str) -> Chains:
+def demo_on_real_nodes(folder: Path, store: TxStore) -> Chains:
     """Both chains, on nodes that are fetched where needed. Raises CannotFetch, and what `open_chains` raises."""
-    here = Path(folder) / "nodes"
+    here = folder / "nodes"
     here.mkdir(parents=True, exist_ok=True)
     cache, say = fetching.cache_folder(), partial(typer.echo, err=True)
     ports = {BITCOIN: free_port(), ETHEREUM: free_port()}
@@ -223,8 +220,7 @@ def demo_on_real_nodes(_disk: Disk, blocking: Blocking, random: Random, folder: 
         _file(here, ports),
         {asset.name: asset for asset in ASSETS},
         running.SIGNER,
-        blocking=blocking,
-        random=random,
+        store=store,
         helpers={name: (Helper(f"node-{name}", chain),) for name, chain in private.items()},
     )
     for chain in chains.chains:
@@ -247,7 +243,6 @@ def _file(here: Path, ports: Mapping[str, int]) -> ChainsFile:
     limits = {name: _limits(name) for name in LIMITS}
     cookie = here / BITCOIN / "regtest" / ".cookie"
     return ChainsFile(
-        store=StoreSection(url=f"sqlite:{here.parent / STORE}"),
         bitcoin=BitcoinSection(
             asset="BTC",
             depth=DEPTH,
