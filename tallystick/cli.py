@@ -97,7 +97,7 @@ def _open_chains(settings: Settings) -> running.OpenChains | None:
     with _usage():
         file = real_chains.load_chains(settings.chains_file)
 
-    def open_chains(_disk: Disk, _blocking: Blocking, _random: Random, store: TxStore) -> Chains:
+    def open_chains(_disk: Disk, _blocking: Blocking, _random: Random, _folder: str, store: TxStore) -> Chains:
         return real_chains.open_chains(file, settings.assets, running.SIGNER, store=store)
 
     return open_chains

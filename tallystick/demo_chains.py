@@ -49,7 +49,7 @@ HOT_FUNDS: Final = {"BTC": 100 * 10**8, "ETH": 1_000 * 10**18, "USDT": 1_000_000
 GWEI: Final = 10**9
 
 
-def demo_chains(disk: Disk, blocking: Blocking, random: Random, store: TxStore) -> Chains:
+def demo_chains(disk: Disk, blocking: Blocking, random: Random, _folder: str, store: TxStore) -> Chains:
     """Bitcoin's and Ethereum's stand-ins, as they were left in the data folder."""
     return Chains(
         store=store,

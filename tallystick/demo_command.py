@@ -67,23 +67,18 @@ def demo(
             typer.echo(introduce(addresses, folder))
 
         code = running.run(
-            config,
-            str(folder),
-            ready=ready,
-            progress=terminal.progress,
-            levels=levels,
-            open_chains=_chains(nodes, folder),
+            config, str(folder), ready=ready, progress=terminal.progress, levels=levels, open_chains=_chains(nodes)
         )
     raise typer.Exit(code)
 
 
-def _chains(nodes: Nodes, folder: Path) -> running.OpenChains:
+def _chains(nodes: Nodes) -> running.OpenChains:
     if nodes is Nodes.SIMULATED:
         return demo_chains
     # What real nodes are asked with takes seconds to load.
     from tallystick.demo_real import demo_on_real_nodes  # noqa: PLC0415 - as was just said
 
-    return lambda _disk, _blocking, _random, store: demo_on_real_nodes(folder, store)
+    return demo_on_real_nodes
 
 
 def demo_config(folder: Path, *, port: int, market_maker: bool) -> Config:

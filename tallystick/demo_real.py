@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Final, Protocol
 
 import trio
@@ -16,6 +17,7 @@ import typer
 from attrs import evolve, frozen
 
 from actors.chain_parts import Chains, Helper
+from actors.world import Blocking
 from book.decimals import format_units
 from chains import keystore
 from chains.bitcoin import COIN
@@ -24,6 +26,7 @@ from chains.rpc import Rpc
 from chains.signing import BITCOIN, ETHEREUM
 from chains.simulated_chain import Mine, Operation, Pay, Reorg
 from chains.wallet import Output
+from persistence.storage import Disk
 from persistence.txstore import TxStore
 from tallystick import fetching, running
 from tallystick.demo import ASSETS
@@ -199,9 +202,9 @@ async def _begin_ethereum(rpc: Rpc, hot_address: str) -> Miner:
 # All of it -----------------------------------------------------------------------------------------------------------
 
 
-def demo_on_real_nodes(folder: Path, store: TxStore) -> Chains:
+def demo_on_real_nodes(_disk: Disk, _blocking: Blocking, _random: Random, folder: str, store: TxStore) -> Chains:
     """Both chains, on nodes that are fetched where needed. Raises CannotFetch, and what `open_chains` raises."""
-    here = folder / "nodes"
+    here = Path(folder) / "nodes"
     here.mkdir(parents=True, exist_ok=True)
     cache, say = fetching.cache_folder(), partial(typer.echo, err=True)
     ports = {BITCOIN: free_port(), ETHEREUM: free_port()}

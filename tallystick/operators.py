@@ -21,9 +21,9 @@ _MENDABLE: Final = (
     DefinitionRefusedError,
     WalletError,
     ConfigError,
+    CannotFetch,
     BadUrl,
     StoreRefused,
-    CannotFetch,
 )
 
 

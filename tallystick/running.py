@@ -47,8 +47,8 @@ RESERVED_DESCRIPTORS: Final = 256
 # of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
 
-# Opens the chains of an exchange: its data folder, threads for what blocks, chance, and the store.
-OpenChains = Callable[[Disk, Blocking, Random, TxStore], Chains]
+# Opens the chains of an exchange: its data folder, threads for what blocks, chance, where the folder is, and the store.
+OpenChains = Callable[[Disk, Blocking, Random, str, TxStore], Chains]
 
 # What starts this program once more, as a process of its own. The single binary is a program by itself.
 PROGRAM: Final = (sys.executable,) if getattr(sys, "frozen", False) else (sys.executable, "-m", "tallystick")
@@ -166,7 +166,7 @@ def run(
                 open_target=_open_target(points),
                 database=database,
                 pace=_breathe,
-                chains=None if open_chains is None else open_chains(disk, blocking, random, chain_store),
+                chains=None if open_chains is None else open_chains(disk, blocking, random, disk.root, chain_store),
                 levels=levels,
             )
             trio.run(supervisor.serve, config, world, serving)

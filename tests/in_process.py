@@ -184,7 +184,7 @@ async def running(
         pace=no_pace,
         snapshot_process=InlineSnapshots(disk),
         engine=engine,
-        chains=demo_chains(disk, blocking, Random(0), SqlStore(database)) if chains else None,
+        chains=demo_chains(disk, blocking, Random(0), str(folder), SqlStore(database)) if chains else None,
     )
     addresses = supervisor.Addresses()
     stop = trio.Event()

@@ -8,12 +8,11 @@ from typing import Any
 import attrs
 import pytest
 
-from actors.world import Threads
 from book.definitions import Asset
 from chains.bitcoin_coins import BitcoinFees
 from chains.ethereum_fees import EthereumFees
 from chains.wallet import SignerFailed
-from persistence.sqlite import sqlite_store
+from persistence.sql_store import SqlStore
 from tallystick import real_chains
 from tallystick.config import ConfigError
 from tallystick.real_chains import (
@@ -28,6 +27,7 @@ from tallystick.real_chains import (
     open_chains,
 )
 from tests.pages import blocks, read_page, sections, tables
+from tests.stores import in_memory
 
 PAGE = read_page("chains-nodes.md")
 (EXAMPLE,) = ("\n".join(lines) for lines in blocks(PAGE, "toml"))
@@ -121,7 +121,7 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(
     path.write_text(example.replace(right, wrong, 1))
     tomllib.loads(path.read_text())
     with pytest.raises(ConfigError) as caught:
-        open_chains(load_chains(path), ASSETS, (), store=sqlite_store(":memory:", Threads(1)))
+        open_chains(load_chains(path), ASSETS, (), store=SqlStore(in_memory()))
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -132,4 +132,4 @@ def test_no_keystore_no_start(tmp_path: Path) -> None:
     path = tmp_path / "chains.toml"
     path.write_text(EXAMPLE)
     with pytest.raises(SignerFailed, match="signer of bitcoin does not start"):
-        open_chains(load_chains(path), ASSETS, ("/nowhere/tallystick",), store=sqlite_store(":memory:", Threads(1)))
+        open_chains(load_chains(path), ASSETS, ("/nowhere/tallystick",), store=SqlStore(in_memory()))

@@ -89,11 +89,6 @@ limits = {{ automatic = "1000", new_address_seconds = 0 }}
 """
 
 SECTIONS: Final = """
-[store]
-url = "mysql://{user}@127.0.0.1:{port}/{database}"
-password_file = "{folder}/store-password"
-ca_file = "{ca_file}"
-
 [[assets]]
 name = "XBT"
 scale = 8
@@ -124,6 +119,11 @@ public_key = "{key}"
 
 [chains]
 file = "chains.toml"
+
+[store]
+url = "mysql://{user}@127.0.0.1:{port}/{database}"
+password_file = "{folder}/store-password"
+ca_file = "{ca_file}"
 """
 
 
