@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from tallystick.demo_chains import STORE
+from persistence.opening import FILE as STORE
 from tests.in_process import buy, child, running
 
 WATCHERS = ("watcher-BTC", "watcher-ETH", "watcher-USDT", "withdrawals-bitcoin", "withdrawals-ethereum")
