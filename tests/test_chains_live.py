@@ -8,11 +8,12 @@ import trio
 
 from actors.world import Threads
 from persistence.opening import FILE
-from persistence.sqlite import sqlite_store
+from persistence.sql_store import SqlStore
 from persistence.storage import RealDisk
 from tallystick.demo_chains import demo_chains
 from tests.in_process import buy, child, running
 from tests.simulation.disk import power_cut
+from tests.stores import in_memory
 
 WATCHERS = ("watcher-BTC", "watcher-ETH", "watcher-USDT", "withdrawals-bitcoin", "withdrawals-ethereum")
 
@@ -101,12 +102,11 @@ async def test_the_demos_chains_survive(tmp_path: Path) -> None:
         address = (await client.ask("deposit.address", asset="BTC"))["result"]["address"]
         await operator.said(f"demo.pay BTC {address} 0.5")
         height = (await operator.said("demo.mine BTC"))["height"]
-    store = sqlite_store(str(tmp_path / FILE), Threads(1))
-    chains = demo_chains(RealDisk(str(tmp_path), power_cut), Threads(2), Random(1), str(tmp_path), store)
-    simulated = chains.chains[0].simulated
-    assert simulated is not None
-    assert simulated.host.chain.head.height >= height
-    await store.aclose()
+    disk, store = RealDisk(str(tmp_path), power_cut), SqlStore(in_memory())
+    chains = demo_chains(disk, Threads(2), Random(1), str(tmp_path), store)
+    host, _ = chains.hosts["BTC"]
+    assert await host.height() >= height
+    await chains.store.aclose()
     async with running(tmp_path, chains=True) as exchange:
         operator, client = await exchange.operator(), await exchange.client("alice")
         await operator.said("demo.mine BTC 3")
