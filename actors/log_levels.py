@@ -18,7 +18,7 @@ EVERYONE: Final = "all"
 LOGGERS: Final = (
     *("accepting", "admin", "backup", "engine-clock", "gateway", "mailbox", "market-maker", "matching", "metrics"),
     *("reqlog", "reqlog-writer", "session", "snapshot", "snapshotter", "supervision", "supervisor", "tallystick"),
-    "certificate",
+    *("archivist", "candles", "certificate", "chains", "funds", "publisher", "store", "watcher", "withdrawals"),
 )
 
 
