@@ -6,11 +6,13 @@
     │  ├─ matching          the only writer of trading state; rebuilt from snapshot and log at every start
     │  ├─ publisher         market data and user streams, of what is durable
     │  └─ snapshotter       has snapshots taken by another process, and prunes
+    ├─ store                opens the store of chain transactions, candles and the audit, and looks after it
     ├─ chains               one_for_one; only where there are chains
     │  ├─ blocks-CHAIN      makes blocks, where the chain is simulated
     │  ├─ signer-CHAIN      keeps the process that holds the hot wallet's key, where the chain is real
     │  ├─ watcher-ASSET     follows one asset, and has deposits credited
     │  └─ withdrawals-CHAIN signs, sends and sees through, for all assets of one chain
+    ├─ archivist            puts candles and the audit into the store
     ├─ backup               copies what is sealed to the cold store; only where one is configured
     ├─ metrics              Prometheus text over HTTP
     ├─ admin                the operators' Unix socket
@@ -36,8 +38,10 @@ from actors import chain_parts
 from actors.account_limits import AccountLimits
 from actors.admin import Admin, AdminConfig
 from actors.admin_commands import AdminCommands
+from actors.archivist import ArchiveConfig, ArchiveState, Archivist
 from actors.audience import Audience
 from actors.audit import AuditTrail
+from actors.audit_book import AuditBook
 from actors.backup import CALLS, Backup, BackupConfig, BackupState, RunBackup
 from actors.chain_addresses import ChainAddresses
 from actors.chain_parts import Chains, ChainStates
@@ -53,12 +57,14 @@ from actors.market_maker import MarketMaker, MarketMakerConfig
 from actors.matching import Matching, MatchingConfig
 from actors.metrics import ExchangeCollector, Metrics, MetricsConfig
 from actors.money_commands import Money
+from actors.past_candles import PastCandles
 from actors.publisher import Publisher
 from actors.reqlog_writer import LogState, ReqlogWriter, WriterConfig
 from actors.requests import Batch
 from actors.showing import shown
 from actors.snapshot_process import SnapshotProcess
 from actors.snapshotter import SnapshotCall, SnapshotConfig, SnapshotState, Snapshotter
+from actors.store_keeper import StoreKeeper, StoreState
 from actors.streams import StreamLimits, Streams
 from actors.supervision import NEVER_ESCALATES, ONE_FOR_ONE, REST_FOR_ONE, Child, Restarts, Supervisor
 from actors.system_commands import SystemCommands
@@ -66,7 +72,10 @@ from actors.tls import Hangups, LoadCertificate, Tls, hangups, load_certificate
 from actors.world import Blocking, Clock, Entropy, Network, Peer
 from book.engine import Engine
 from persistence.object_store import ObjectStore, Pace
+from persistence.opening import StoreConfig
 from persistence.recovery import Progress
+from persistence.sql_store import SqlStore
+from persistence.statements import Database
 from persistence.storage import Disk
 
 VERSION: Final = "0.1.0"
@@ -87,6 +96,8 @@ class Config:
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
     market_maker: MarketMakerConfig | None = None
+    store: StoreConfig = Factory(StoreConfig)
+    archive: ArchiveConfig = Factory(ArchiveConfig)
     log: LogConfig = Factory(LogConfig)
 
 
@@ -105,6 +116,7 @@ class World:
     progress: Callable[[str], Progress]
     snapshot_process: SnapshotProcess
     open_target: Callable[[str], ObjectStore]
+    database: Database
     pace: Pace
     load_certificate: LoadCertificate = load_certificate
     hangups: Hangups = hangups
@@ -129,8 +141,7 @@ class Addresses:
 
 
 # The order of start. A mailbox's senders have a higher rank than its reader, so no two actors wait for each other.
-REQLOG_WRITER, MATCHING, PUBLISHER, SNAPSHOTTER, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
-REQLOG_WRITER, MATCHING, SNAPSHOTTER, CHAINS, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(8)
+REQLOG_WRITER, MATCHING, PUBLISHER, SNAPSHOTTER, CHAINS, ARCHIVIST, BACKUP, ADMIN, GATEWAY, MARKET_MAKER = range(10)
 
 
 def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
@@ -146,6 +157,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
     accounts = AccountLimits(config.gateway.account, trio.current_time, sessions.counts)
     backup_state = BackupState(config.backup.target, world.clock, log_state)
     chain_states = ChainStates(world.chains, world.clock)
+
+    book = AuditBook(world.clock, world.entropy)
+    database = world.database
+    archive_state, store_state = ArchiveState(book), StoreState()
 
     writer = ReqlogWriter(
         config.writer,
@@ -185,6 +200,18 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         state=snapshot_state,
         log_state=log_state,
         is_copied=backup_state.is_copied,
+        archived_seq=archive_state.archived_seq,
+    )
+    archivist = Archivist(
+        config.archive,
+        SqlStore(database.share(1)),
+        matching.sender(ARCHIVIST),
+        book=book,
+        disk=world.disk,
+        blocking=world.blocking,
+        clock=world.clock,
+        log_state=log_state,
+        state=archive_state,
     )
     backup = Backup(
         config.backup,
@@ -197,6 +224,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         clock=world.clock,
         state=backup_state,
         log_state=log_state,
+        database=database.share(1),
     )
     tls = _tls(config.gateway, world)
     collector = ExchangeCollector(
@@ -212,6 +240,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         backup_state=backup_state,
         tls=tls,
         chain_states=chain_states,
+        store_state=store_state,
+        archive_state=archive_state,
         free_space=world.disk.free_space,
     )
     audit = AuditTrail(world.disk, world.blocking)
@@ -236,6 +266,8 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         backup=backups.sender(ADMIN),
         backup_state=backup_state,
         chain_states=chain_states,
+        store_state=store_state,
+        archive_state=archive_state,
         demo=_demo_commands(world),
         money=_money(world, chain_states),
         clock=world.clock,
@@ -258,9 +290,11 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
         books={} if world.chains is None else world.chains.books,
         funds=_funds(config.gateway, world, directory),
         serving=addresses.client_is,
+        past=PastCandles(SqlStore(database.share(2))),
+        audit=book,
     )
     metrics = Metrics(config.metrics, world.network, collector, addresses.metrics_is)
-    admin = Admin(config.admin, world.network, world.uid, commands.table(), audit=audit, clock=world.clock)
+    admin = Admin(config.admin, world.network, world.uid, commands.table(), audit=audit, clock=world.clock, book=book)
 
     supervise = partial(Supervisor, random=world.random, die=world.die)
     engine = supervise(
@@ -274,7 +308,10 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             Child("snapshotter", snapshotter.run, limit=NEVER_ESCALATES),
         ],
     )
-    children = [engine.child()]
+    children = [
+        engine.child(),
+        Child("store", StoreKeeper(database, store_state).run, limit=NEVER_ESCALATES, stop_timeout_seconds=60),
+    ]
     if world.chains is not None:
         # A node or a store that is away is none of the exchange's business: nothing here escalates.
         chains = supervise(
@@ -290,6 +327,7 @@ def exchange(config: Config, world: World, addresses: Addresses) -> Supervisor:
             ),
         )
         children.append(chains.child(limit=NEVER_ESCALATES))
+    children.append(Child("archivist", archivist.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))
     if config.backup.target:
         # A request to the target ends when its time is out, and not before.
         children.append(Child("backup", backup.run, limit=NEVER_ESCALATES, stop_timeout_seconds=60))

@@ -23,6 +23,7 @@ from trio.abc import HalfCloseableStream, Listener
 from actors.accepting import serve_some
 from actors.admin_command import AdminCommand, BadCall, Followed
 from actors.audit import AuditEntry
+from actors.audit_book import AuditBook, kind_of
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.world import Clock, Credentials, Network
 from book import codes
@@ -120,7 +121,9 @@ class Admin:
         *,
         audit: Audit,
         clock: Clock,
+        book: AuditBook | None = None,
     ) -> None:
+        self._book = book
         self._config = config
         self._network = network
         self._operators = config.operators | {0, own_uid}
@@ -256,6 +259,7 @@ class Admin:
             return result
         finally:
             if command.changes:
+                self._note(request, who, outcome)
                 await self._write_down(request, who, outcome)
 
     async def _write_down(self, request: _Request, who: Credentials, outcome: str) -> None:
@@ -272,6 +276,13 @@ class Admin:
         entry = AuditEntry(time_ms, who.uid, who.pid, request.method, request.params, outcome)
         with trio.CancelScope(shield=True):  # a write and a sync, as long as the disk takes
             await self._audit.record(entry)
+
+    def _note(self, request: _Request, who: Credentials, outcome: str) -> None:
+        """For the store's audit."""
+        if self._book is not None:
+            words = " ".join(str(word) for word in request.params.values())
+            what = f"{request.method} {words}".strip()
+            self._book.note(kind_of(request.method), f"uid {who.uid}", what, outcome)
 
 
 def _parse(line: bytes) -> _Request:

@@ -14,6 +14,7 @@ from attrs import asdict
 
 from actors.account_commands import AccountCommands
 from actors.admin_command import WORK_SECONDS, AdminCommand, BadCall
+from actors.archivist import ArchiveState
 from actors.backup import BackupState, RunBackup
 from actors.chain_parts import ChainStates
 from actors.demo_commands import DemoCommands
@@ -25,6 +26,7 @@ from actors.money_commands import Money, MoneyCommands
 from actors.reqlog_writer import LogState
 from actors.requests import Batch
 from actors.snapshotter import SnapshotCall, SnapshotState
+from actors.store_keeper import StoreState
 from actors.supervision import NotRunning, NotStarted, SupervisorStatistics, UnknownChild
 from actors.system_commands import SystemCommands
 from actors.world import Clock, Entropy
@@ -77,6 +79,8 @@ class AdminCommands:
         backup: Sender[RunBackup],
         backup_state: BackupState,
         chain_states: ChainStates,
+        store_state: StoreState,
+        archive_state: ArchiveState,
         demo: DemoCommands,
         money: Money,
         clock: Clock,
@@ -96,6 +100,8 @@ class AdminCommands:
         self._backup = backup
         self._backup_state = backup_state
         self._chain_states = chain_states
+        self._store_state = store_state
+        self._archive_state = archive_state
         self._demo = demo
         self._money = MoneyCommands(self._engine, money, clock, entropy)
         self._version = version
@@ -236,6 +242,8 @@ class AdminCommands:
             "log": self._log(),
             "snapshot": self._newest_snapshot(),
             "backup": {} if (backup := self._backup_state.view()) is None else asdict(backup),
+            "store": {"answers": self._store_state.answers, "trouble": self._store_state.trouble},
+            "archive": asdict(self._archive_state.view()),
             "chains": [asdict(view) for view in self._chain_states.watcher_views()],
             "withdrawals": [asdict(view) for view in self._chain_states.withdrawals_views()],
             "sessions": len(self._sessions.list()),

@@ -29,14 +29,16 @@ from actors.mailbox import Call, Mailbox, NotDone, OutcomeUnknown, Sender, fail_
 from actors.reqlog_writer import LogState
 from actors.restarts import Backoff
 from actors.world import Blocking, Clock
-from persistence import manifest
+from persistence import manifest, store_dump
 from persistence.backup import Courier
 from persistence.exits import Stop
 from persistence.manifest import Manifest
 from persistence.object_store import BadTarget, ObjectStore, Pace, TargetFailed, check_target
 from persistence.segments import path_of
 from persistence.snapshot import BadSnapshot, list_snapshots
+from persistence.statements import Database
 from persistence.storage import Disk
+from persistence.txstore import StoreError
 
 # The writer tells nobody that it has sealed a segment; a look costs nothing.
 LOOK_SECONDS: Final = 1.0
@@ -186,7 +188,10 @@ class Backup:
         clock: Clock,
         state: BackupState,
         log_state: LogState,
+        database: Database | None = None,
     ) -> None:
+        """`database` is the store's, to be copied too; None where there is none."""
+        self._database = database
         self._config = config
         self._mailbox = mailbox
         self._log = log
@@ -262,19 +267,20 @@ class Backup:
             if whole != current:
                 current = await self._save(courier, whole)
         state.knows(current)
-        before = {stored.name for stored in current.objects()}
+        before, snapshots = {stored.name for stored in current.objects()}, len(current.snapshots)
         for segment, successor in itertools.pairwise([*waiting, local[-1]]):
             copy = await self._blocking(courier.copy_segment, segment, successor)
             current = await self._save(courier, replace(current, segments=(*current.segments, copy)))
             state.knows(current)
         if full or not current.snapshots:
             current = await self._copy_snapshot(courier, current)
+            current = await self._copy_store(courier, current)
             state.knows(current)
         new = [stored for stored in current.objects() if stored.name not in before]
         return Copied(
             target=target.url,
             segments=len(waiting),
-            snapshots=len(new) - len(waiting),
+            snapshots=len(current.snapshots) - snapshots,
             bytes=sum(stored.stored_size for stored in new),
             last_seq=current.next_seq - 1,
         )
@@ -288,6 +294,21 @@ class Backup:
         copy = await self._blocking(courier.copy_snapshot, covered[-1])
         snapshots = sorted((*current.snapshots, copy), key=attrgetter("seq"))
         return await self._save(courier, replace(current, snapshots=tuple(snapshots)))
+
+    async def _copy_store(self, courier: Courier, current: Manifest) -> Manifest:
+        """A dump of the store, if it is not as it was; none where the store is away, which is no reason to wait."""
+        if self._database is None:
+            return current
+        try:
+            raw = await store_dump.take(self._database)
+        except StoreError as error:
+            _log.warning("the store is not copied this time", reason=str(error))
+            return current
+        digest = await self._blocking(manifest.digest, raw)
+        if current.dumps and current.dumps[-1].object.digest == digest:
+            return current
+        copy = await self._blocking(courier.copy_dump, current.exchange_id, raw, self._clock.wall_ns())
+        return await self._save(courier, replace(current, dumps=(*current.dumps, copy)))
 
     async def _save(self, courier: Courier, current: Manifest) -> Manifest:
         current = replace(current, time_ns=self._clock.wall_ns())

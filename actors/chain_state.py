@@ -7,8 +7,10 @@ from attrs import field, frozen
 from attrs.validators import ge, le
 
 from actors.world import Clock
+from book.events import Withdrawal
 from chains.node import BlockId
-from chains.scanner import Depth
+from chains.scanner import Depth, to_chain
+from persistence.txstore import NewWithdrawal
 
 # What an operator may wish for a withdrawal that is signed: a higher fee, or that it is sent once more.
 BUMP, RETRY = "bump", "retry"
@@ -40,6 +42,21 @@ class AssetConfig:
     def keep_blocks(self) -> int:
         """How many scanned blocks are remembered: as far as a walk back can go."""
         return max(100, 4 * self.depth.deepest)
+
+
+def stored_withdrawal(held: Withdrawal, asset: AssetConfig) -> NewWithdrawal:
+    """A withdrawal that the engine holds for, as the store keeps it."""
+    return NewWithdrawal(
+        id=held.withdrawal_id,
+        chain=asset.chain,
+        asset=held.asset,
+        account=held.account,
+        address=held.address,
+        amount=to_chain(held.amount, asset.decimals, asset.scale),
+        withdraw_order_id=held.withdraw_order_id,
+        units=held.amount,
+        fee_units=held.fee,
+    )
 
 
 @frozen(kw_only=True)

@@ -19,7 +19,7 @@ from msgspec import UNSET
 
 from actors import results, wire
 from actors.chain_addresses import ChainAddresses
-from actors.chain_state import AssetConfig
+from actors.chain_state import AssetConfig, stored_withdrawal
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.requests import Outcome, Request
 from actors.wire import RefusedError
@@ -30,8 +30,8 @@ from book.commands import ReleaseWithdrawal
 from book.decimals import format_units
 from book.events import Rejected, Withdrawal
 from book.terms import HELD, NS_PER_MS, RELEASED, SETTLED
-from chains.scanner import to_chain, to_engine
-from persistence.txstore import ChainStore, DepositRow, NewWithdrawal, StoreConflict, StoreError, WithdrawalRow
+from chains.scanner import to_engine
+from persistence.txstore import ChainStore, DepositRow, StoreConflict, StoreError, WithdrawalRow
 
 # Of a history, what is looked through.
 NEWEST: Final = 1_000
@@ -50,21 +50,6 @@ class FundsConfig:
     """For an answer that needs the store; then it is -1007, and those behind it go on."""
     at_once: int = field(default=32, validator=and_(ge(1), le(10_000)))
     """Questions of all clients that are with the store together."""
-
-
-def stored_withdrawal(held: Withdrawal, asset: AssetConfig) -> NewWithdrawal:
-    """A withdrawal that the engine holds for, as the store keeps it."""
-    return NewWithdrawal(
-        id=held.withdrawal_id,
-        chain=asset.chain,
-        asset=held.asset,
-        account=held.account,
-        address=held.address,
-        amount=to_chain(held.amount, asset.decimals, asset.scale),
-        withdraw_order_id=held.withdraw_order_id,
-        units=held.amount,
-        fee_units=held.fee,
-    )
 
 
 class Funds:

@@ -19,6 +19,7 @@ from trio.abc import HalfCloseableStream, Listener
 from actors.accepting import Acceptor
 from actors.account_limits import AccountLimits, AccountLimitsConfig
 from actors.arriving import Arrival, Arrivals
+from actors.audit_book import AuditBook
 from actors.chain_addresses import ChainAddresses
 from actors.directory import Directory
 from actors.funds import Funds, FundsConfig
@@ -27,6 +28,7 @@ from actors.limits import Connections
 from actors.lost_sessions import LostSessions
 from actors.mailbox import Sender
 from actors.networks import network_of
+from actors.past_candles import PastCandles
 from actors.replies import Replies
 from actors.reply_memory import whom_to_cut
 from actors.requests import Batch
@@ -191,6 +193,8 @@ class Gateway:
         serving: Told the address clients can connect to, at every start.
         books: The addresses of the chains that the exchange is on.
         funds: Who knows of deposits and withdrawals; None where nothing is paid in or out.
+        past: Who knows of candles that the engine has forgotten; None where nobody does.
+        audit: Where logons are noted; None where nobody wants to know.
     """
 
     def __init__(
@@ -209,6 +213,8 @@ class Gateway:
         serving: Callable[[Peer], None],
         books: Mapping[str, AddressBook] | None = None,
         funds: Funds | None = None,
+        past: PastCandles | None = None,
+        audit: AuditBook | None = None,
     ) -> None:
         self._config = config
         self._matching = matching
@@ -218,6 +224,8 @@ class Gateway:
         self._directory = directory
         self._chains = ChainAddresses(directory.assets, books or {})
         self._funds = funds
+        self._past = past
+        self._audit = audit
         self._replies = Replies(directory, books)
         self._sessions = sessions
         self._streams = streams
@@ -342,6 +350,8 @@ class Gateway:
             unsigned_logon=self._config.unsigned_logon,
             chains=self._chains,
             funds=self._funds,
+            past=self._past,
+            audit=self._audit,
         )
         self._sessions.add(session)
         try:

@@ -160,7 +160,7 @@ class Intake:
             wire.Depth: self._depth,
             wire.RecentTrades: self._recent_trades,
             wire.DayTicker: self._day_ticker,
-            wire.Candles: self._candles,
+            wire.Candles: self.candles,
             wire.ExchangeInfo: _exchange_info,
             wire.DepositAddress: self._deposit_address,
             wire.WithdrawApply: self._withdraw,
@@ -297,7 +297,8 @@ class Intake:
     def _day_ticker(self, request: wire.DayTicker) -> queries.Ticker:
         return queries.Ticker(self._symbol(request.params.symbol))
 
-    def _candles(self, request: wire.Candles) -> queries.Candles:
+    def candles(self, request: wire.Candles) -> queries.Candles:
+        """A question about candles, whose answer may need the store as well. Raises RefusedError."""
         params = request.params
         return queries.Candles(
             self._symbol(params.symbol),

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from trio.abc import HalfCloseableStream, Listener
 
 from actors.accepting import serve_some
+from actors.archivist import ArchiveState, ArchiveView
 from actors.backup import BackupState
 from actors.chain_parts import ChainStates
 from actors.chain_state import WatcherView, WithdrawalsView
@@ -34,6 +35,7 @@ from actors.histogram import LATENCY_SECONDS, Histogram
 from actors.mailbox import MailboxStatistics
 from actors.reqlog_writer import LogState
 from actors.snapshotter import SnapshotState
+from actors.store_keeper import StoreState
 from actors.streams import Streams
 from actors.supervision import ChildStatistics, State, SupervisorStatistics
 from actors.tls import Tls
@@ -77,6 +79,8 @@ class ExchangeCollector(Collector):
         backup_state: BackupState,
         tls: Tls | None,
         chain_states: ChainStates,
+        store_state: StoreState,
+        archive_state: ArchiveState,
         free_space: Callable[[], int],
     ) -> None:
         self._version = version
@@ -92,6 +96,8 @@ class ExchangeCollector(Collector):
         self._backup_state = backup_state
         self._tls = tls
         self._chain_states = chain_states
+        self._store_state = store_state
+        self._archive_state = archive_state
 
     def collect(self) -> Iterator[Metric]:
         """Every metric of the exchange."""
@@ -109,6 +115,7 @@ class ExchangeCollector(Collector):
         )
         yield from _snapshot_metrics(self._snapshot_state, self._wall_ns())
         yield from _backup_metrics(self._backup_state)
+        yield from _store_metrics(self._store_state, self._archive_state.view())
         yield from _watcher_metrics(self._chain_states.watcher_views())
         yield from _withdrawal_metrics(self._chain_states.withdrawals_views())
 
@@ -296,6 +303,21 @@ def _backup_metrics(backup: BackupState) -> Iterator[Metric]:
     yield CounterMetricFamily("tallystick_backup_failures", "Backups that failed.", view.failures)
     yield GaugeMetricFamily("tallystick_backup_ok", "0 while the last backup failed.", float(view.trouble is None))
     yield GaugeMetricFamily("tallystick_backup_bytes", "Size of all objects in the cold store.", view.bytes)
+
+
+def _store_metrics(store: StoreState, archive: ArchiveView) -> Iterator[Metric]:
+    yield GaugeMetricFamily("tallystick_store_ok", "0 while the store does not answer.", float(store.answers))
+    yield CounterMetricFamily("tallystick_store_failures", "Looks that found the store away.", store.failures)
+    yield GaugeMetricFamily(
+        "tallystick_candles_through_seq",
+        "Last number whose candles are in the store.",
+        archive.candles_through,
+    )
+    yield CounterMetricFamily("tallystick_candle_gaps", "Times that candles were forgotten unstored.", archive.gaps)
+    yield GaugeMetricFamily(
+        "tallystick_audit_waiting", "Entries that are not in the store.", archive.audit_waiting + archive.audit_spilled
+    )
+    yield CounterMetricFamily("tallystick_audit_lost", "Entries that had no place to wait.", archive.audit_lost)
 
 
 def _watcher_metrics(views: Sequence[WatcherView]) -> Iterator[Metric]:

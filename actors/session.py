@@ -41,6 +41,7 @@ from trio.abc import HalfCloseableStream
 
 from actors import logon, results, wire
 from actors.account_limits import AccountLimit, AccountLimits
+from actors.audit_book import AuditBook
 from actors.chain_addresses import NO_CHAINS, ChainAddresses
 from actors.directory import Venue
 from actors.encoding import encoded
@@ -61,6 +62,7 @@ from actors.intake import Identity, Intake
 from actors.limits import TokenBucket
 from actors.mailbox import Call, NotDone, OutcomeUnknown, Sender
 from actors.outbox import Outbox
+from actors.past_candles import PastCandles
 from actors.proxy_protocol import looks_like_header
 from actors.reading import Lines, read, read_orders
 from actors.replies import Replies
@@ -176,6 +178,8 @@ class Session:
         unsigned_logon: Whether the name of a key is enough to log on.
         chains: What can be paid in and out.
         funds: Who knows of deposits and withdrawals; None where nothing is paid in or out.
+        past: Who knows of candles that the engine has forgotten; None where nobody does.
+        audit: Where logons are noted; None where nobody wants to know.
     """
 
     def __init__(
@@ -198,6 +202,8 @@ class Session:
         unsigned_logon: bool,
         chains: ChainAddresses = NO_CHAINS,
         funds: Funds | None = None,
+        past: PastCandles | None = None,
+        audit: AuditBook | None = None,
     ) -> None:
         self.number = number
         self.peer = peer
@@ -210,6 +216,8 @@ class Session:
         self._lost = lost
         self._chains = chains
         self._funds = funds
+        self._past = past
+        self._audit = audit
         self._questions: trio.Nursery
         self.traffic = traffic
         self._limits = limits
@@ -219,7 +227,7 @@ class Session:
         self._nonce = entropy(NONCE_BYTES).hex()
         self._unsigned_logon = unsigned_logon
         self._identity: Identity | None = None
-        self._intake = Intake(venues, None, chains=chains)
+        self._intake = _intake(Intake(venues, None, chains=chains))
         self._logged_on = False
         self._failed_logons = 0
         self._armed = False  # or possibly so
@@ -390,7 +398,7 @@ class Session:
             request = fill(turn, lines)
             if turn.slots:
                 await self._submit(turn)
-            if isinstance(request, wire.StoreRequest):
+            if isinstance(request, wire.StoreRequest | wire.Candles):
                 self._ask_store(request)
             elif request is not None:
                 before = self._account
@@ -518,7 +526,7 @@ class Session:
 
     # --------------------------------------------------------------------------------------------- what needs the store
 
-    def _ask_store(self, request: wire.StoreRequest) -> None:
+    def _ask_store(self, request: "wire.StoreRequest | wire.Candles") -> None:
         """Queue a turn for an answer of the store, and ask for it."""
         turn = Turn(began_ns=self._clock.monotonic_ns())
         turn.asked.append(type(request))
@@ -527,10 +535,24 @@ class Session:
         self._turns.append(turn)
         self._questions.start_soon(self._await_store, request, turn, self._identity)
 
-    async def _await_store(self, request: wire.StoreRequest, turn: Turn, who: Identity | None) -> None:
-        turn.slots.append(await self._store_answer(request, who))
+    async def _await_store(self, request: "wire.StoreRequest | wire.Candles", turn: Turn, who: Identity | None) -> None:
+        if isinstance(request, wire.Candles):
+            turn.slots.append(await self._candles(request))
+        else:
+            turn.slots.append(await self._store_answer(request, who))
         turn.awaits_store = False
         self._news.set()
+
+    async def _candles(self, request: wire.Candles) -> Line:
+        """The engine's answer, with what it has forgotten from the store."""
+        try:
+            query = self._intake.candles(request)
+            outcome = await self._ask(query)
+            if self._past is not None:
+                outcome = await self._past.complete(query, outcome, self._ask)
+        except RefusedError as error:
+            return _refusal(request.id, error)
+        return self._replies.reply(request, outcome)
 
     async def _store_answer(self, request: wire.StoreRequest, who: Identity | None) -> Reply | Refusal:
         if who is None or self._funds is None:
@@ -613,6 +635,7 @@ class Session:
         except RefusedError as error:
             self._failed_logons += 1
             self._counts.failed_logons += 1
+            self._audit_logon(params.api_key, error.message, None)
             return _refusal(request.id, error)
         if params.cancel_on_disconnect:
             outcome = await self._arm(key)
@@ -620,8 +643,14 @@ class Session:
                 return self._replies.reply(request, outcome)
         self._logged_on = True
         self._counts.logons += 1
+        self._audit_logon(params.api_key, "done", key.account)
         self._speak_as(Identity(key.account, key.key, self.number, key.permissions, self._now_ms()))
         return self._status(request)
+
+    def _audit_logon(self, api_key: str, outcome: str, account: int | None) -> None:
+        if self._audit is not None:
+            what = f"session.logon in session {self.number} from {self.peer}"
+            self._audit.note("logon", f"key {api_key!r:.80}", what, outcome, account)
 
     async def _arm(self, key: Key) -> Outcome:
         """Have the orders of this session cancelled when it is lost."""
@@ -659,7 +688,7 @@ class Session:
         self._account = None if identity is None else self._accounts.join(identity.account)
         limit = self._account
         take_order = None if limit is None or limit.orders is None else limit.take_order
-        self._intake = Intake(self._venues, identity, take_order, self._chains)
+        self._intake = _intake(Intake(self._venues, identity, take_order, self._chains))
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
@@ -715,7 +744,14 @@ class Session:
 
 
 _ChangeOfSpeaker = wire.Logon | wire.Logout
-_ByItself = _ChangeOfSpeaker | wire.StoreRequest
+_ByItself = _ChangeOfSpeaker | wire.StoreRequest | wire.Candles
+
+
+def _intake(intake: Intake) -> Intake:
+    """Without what has to stand by itself, for it may need the store."""
+    del intake.makers[wire.Candles]
+    return intake
+
 
 _Following = wire.Subscribe | wire.Unsubscribe | wire.Resume
 

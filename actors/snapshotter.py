@@ -24,7 +24,7 @@ from actors.snapshot_process import SnapshotFailed, SnapshotProcess, SnapshotRep
 from actors.world import Blocking, Clock
 from persistence import snapshot
 from persistence.exits import NoSpace, Stop
-from persistence.pruning import IsCopied, log_bytes_after, prune
+from persistence.pruning import ArchivedSeq, IsCopied, Pruned, all_archived, log_bytes_after, prune
 from persistence.segments import path_of
 from persistence.snapshot import BadSnapshot, Footer, SnapshotFile
 from persistence.storage import Disk
@@ -99,8 +99,14 @@ class Snapshotter:
         state: SnapshotState,
         log_state: LogState,
         is_copied: IsCopied,
+        archived_seq: ArchivedSeq = all_archived,
     ) -> None:
-        """`is_copied` says of a segment, by its first sequence number, whether it may go from here."""
+        """Judge what may go.
+
+        `is_copied` says of a segment, by its first sequence number, whether it may go from here, and `archived_seq` up
+        to which number nobody needs the log for candles any more.
+        """
+        self._archived_seq = archived_seq
         self._config = config
         self._mailbox = mailbox
         self._log = log
@@ -190,7 +196,7 @@ class Snapshotter:
             raise SnapshotFailed(f"money was made or lost, in smallest units: {report.differences}; halt all markets")
         newest = await self._blocking(self._accept, report, checked)
         self._state.newest = newest
-        pruned = await self._blocking(lambda: prune(self._disk, keep=self._config.keep, is_copied=self._is_copied))
+        pruned = await self._blocking(self._prune)
         seconds = round((self._clock.monotonic_ns() - began_ns) / 1e9, 3)
         file = snapshot.path_of_snapshot(newest.seq)
         taken = SnapshotTaken(newest.seq, file, report.bytes, report.records, seconds, report.peak_bytes)
@@ -205,6 +211,9 @@ class Snapshotter:
             removed=[*pruned.snapshots, *pruned.segments],
         )
         return taken
+
+    def _prune(self) -> Pruned:
+        return prune(self._disk, keep=self._config.keep, is_copied=self._is_copied, archived_seq=self._archived_seq())
 
     def _accept(self, report: SnapshotReport, checked: Checked) -> Footer:
         """Compare the file with what was logged, and give it its name."""

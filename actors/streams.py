@@ -120,9 +120,8 @@ class Streams:
     def unsubscribe(self, follower: Follower, names: Iterable[str]) -> None:
         """Follow these channels no more; those that one does not follow are passed over. Raises RefusedError."""
         mine = self._of.get(follower, {})
-        for name in names:
-            if name != "user":
-                self._topic(name, None)
+        known = [name if name == "user" else self._topic(name, None).name for name in names]
+        for name in known:
             subscription = mine.pop(name, None)
             if subscription is not None:
                 subscription.channel.remove(follower, self._now())

@@ -25,20 +25,18 @@ from attrs import field, frozen
 from attrs.validators import ge, le
 
 from actors.chain_line import ChainLine
-from actors.chain_state import BUMP, RETRY, AssetConfig, WithdrawalsState
+from actors.chain_state import BUMP, RETRY, AssetConfig, WithdrawalsState, stored_withdrawal
 from actors.hot_wallet import HotWallet
 from actors.patience import Patience
 from actors.world import Clock
 from book.commands import AdoptWithdrawal, ReleaseWithdrawal, SettleWithdrawal
-from book.events import Withdrawal
 from book.queries import WithdrawalView
 from book.terms import HELD, RELEASED, SETTLED
-from chains import scanner
 from chains.lifecycle import WITHDRAWAL, Effect, WithdrawalEvent, WithdrawalState
 from chains.node import BlockId, InBlock, InPool, Node, NodeRefused, Unknown
 from chains.wallet import FeeTooHigh, NotEnough, Signed, Signer, SignerFailed, WalletError
 from persistence import txstore
-from persistence.txstore import ChainStore, NewWithdrawal, Outpoint, WithdrawalRow, WithdrawalTx
+from persistence.txstore import ChainStore, Outpoint, WithdrawalRow, WithdrawalTx
 
 STEP_SECONDS: Final = 60.0
 # So many of each state are looked at in one round.
@@ -281,25 +279,13 @@ class Withdrawals:
             outbox = await self._line.outbox(self._config.chain, self._taken_seq)
             for view in outbox.pending:
                 held = view.withdrawal
-                await self._store.request_withdrawal(self._new(held), self._clock.wall_ns())
+                await self._store.request_withdrawal(
+                    stored_withdrawal(held, self._config.assets[held.asset]), self._clock.wall_ns()
+                )
                 self._taken_seq = held.seq
                 self._idle = False
             if not outbox.pending:
                 return "withdrawals are paused by an operator" if outbox.paused else None
-
-    def _new(self, held: Withdrawal) -> NewWithdrawal:
-        asset = self._config.assets[held.asset]
-        return NewWithdrawal(
-            id=held.withdrawal_id,
-            chain=self._config.chain,
-            asset=held.asset,
-            account=held.account,
-            address=held.address,
-            amount=scanner.to_chain(held.amount, asset.decimals, asset.scale),
-            withdraw_order_id=held.withdraw_order_id,
-            units=held.amount,
-            fee_units=held.fee,
-        )
 
     async def _adopt(self, row: WithdrawalRow) -> None:
         """Have the engine hold for what an older copy of it does not know."""

@@ -20,7 +20,7 @@ from attrs import frozen
 
 from persistence import manifest
 from persistence.exits import BadBackup
-from persistence.manifest import Manifest, ManifestName, SegmentCopy, SnapshotCopy, StoredObject
+from persistence.manifest import Manifest, ManifestName, SegmentCopy, SnapshotCopy, StoredObject, StoreDump
 from persistence.object_store import NoSuchObject, ObjectStore, Pace, TargetFailed, no_pace
 from persistence.segments import LogReader, Segment, paths, read_header
 from persistence.snapshot import SnapshotFile, read_snapshot
@@ -99,6 +99,11 @@ class Courier:
         name = f"{found.exchange_id.hex()}/snapshots/{found.seq:020d}-{_short(raw)}.snap.zst"
         return SnapshotCopy(self.deposit(name, raw), found.seq, found.segment, found.state_hash.hex())
 
+    def copy_dump(self, exchange_id: str, raw: bytes, time_ns: int) -> StoreDump:
+        """The same for a dump of the store. Raises TargetFailed."""
+        name = f"{exchange_id}/store/{time_ns:020d}-{_short(raw)}.jsonl.zst"
+        return StoreDump(self.deposit(name, raw), time_ns)
+
     def deposit(self, name: str, raw: bytes) -> StoredObject:
         """Pack, put and read back. Raises TargetFailed."""
         packed = zstandard.ZstdCompressor(level=self.level).compress(raw)
@@ -129,7 +134,8 @@ class Courier:
                     self.store.url, copy.object.name, "it is missing, and the log does not have it any more"
                 )
         snapshots = tuple(copy for copy in current.snapshots if copy.object.name not in lost)
-        return msgspec.structs.replace(current, segments=tuple(segments), snapshots=snapshots)
+        dumps = tuple(copy for copy in current.dumps if copy.object.name not in lost)
+        return msgspec.structs.replace(current, segments=tuple(segments), snapshots=snapshots, dumps=dumps)
 
     def lost(self, current: Manifest) -> list[StoredObject]:
         """Objects that the manifest names and the target does not list with their sizes. Raises TargetFailed."""

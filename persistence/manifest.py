@@ -182,4 +182,5 @@ def inherited(manifest: Manifest, epoch: int, local: Sequence[Segment]) -> Manif
         kept = kept[:-1]
     next_seq = kept[-1].next_seq if kept else 1
     snapshots = tuple(snapshot for snapshot in manifest.snapshots if snapshot.seq < next_seq)
-    return Manifest(manifest.exchange_id, epoch, manifest.time_ns, kept, snapshots)
+    # What went in and out on the chains since then is the same money: a dump is of both.
+    return Manifest(manifest.exchange_id, epoch, manifest.time_ns, kept, snapshots, manifest.dumps)

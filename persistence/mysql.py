@@ -48,6 +48,8 @@ GOODBYE_SECONDS: Final = 1.0
 # Another program of ours may just be changing the schema.
 MIGRATION_SECONDS: Final = 20
 ATTEMPTS: Final = 6
+# What reads everything as of one moment may take so many times as long as others.
+SNAPSHOTS: Final = 20
 FIRST_WAIT_SECONDS: Final = 0.02
 LONGEST_WAIT_SECONDS: Final = 1.0
 
@@ -134,12 +136,13 @@ def _tls(ca_file: str) -> ssl.SSLContext:
 
 
 class Pool:
-    """Places for connections: an open one, or None where one may be opened."""
+    """Places for connections, each taken for one transaction; those that are idle, the last used first."""
 
     def __init__(self, server: Server, limits: Limits) -> None:
         self._server = server
         self._limits = limits
-        self._give, self._places = trio.open_memory_channel[Connection | None](limits.connections)
+        self._idle: list[Connection] = []
+        self._give, self._places = trio.open_memory_channel[None](limits.connections)
         for _ in range(limits.connections):
             self._give.send_nowait(None)
         self._closed = False
@@ -149,25 +152,34 @@ class Pool:
         """A connection for this block, and whether it was used before; `fresh` takes none that was."""
         if self._closed:
             raise StoreUnavailable(f"the store {self._server} was closed")
-        taken = await self._places.receive()
-        kept: Connection | None = None
+        await self._places.receive()
         try:
-            if taken is not None and fresh:
-                taken.discard()
-                taken = None
-            connection = await self._open() if taken is None else taken
+            if fresh:
+                self._discard_idle()
+            used = bool(self._idle)
+            connection = self._idle.pop() if used else await self._open()
             try:
-                yield connection, taken is not None
+                yield connection, used
             except BaseException as error:
                 if is_lost(error):
                     connection.discard()
                 raise
             finally:
-                kept = connection if connection.open and not self._closed else None
+                if connection.open:
+                    self._put_back(connection)
         finally:
-            if kept is None and taken is not None:
-                taken.discard()
-            self._give.send_nowait(kept)
+            self._give.send_nowait(None)
+
+    def _put_back(self, connection: Connection) -> None:
+        if self._closed:
+            connection.discard()
+        else:
+            self._idle.append(connection)
+
+    def _discard_idle(self) -> None:
+        """One of them was dead, so the others are likely to be."""
+        while self._idle:
+            self._idle.pop().discard()
 
     async def _open(self) -> Connection:
         connection = Connection(self._server)
@@ -183,15 +195,10 @@ class Pool:
     async def aclose(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""
         self._closed = True
-        for _ in range(self._limits.connections):
-            try:
-                connection = self._places.receive_nowait()
-            except trio.WouldBlock:
-                break
-            if connection is not None:
-                with trio.move_on_after(GOODBYE_SECONDS, shield=True):
-                    await connection.aclose()
-                connection.discard()
+        with trio.move_on_after(GOODBYE_SECONDS, shield=True):
+            for connection in self._idle:
+                await connection.aclose()
+        self._discard_idle()
 
 
 # ------------------------------------------------------------------------------------------------------------ database
@@ -240,7 +247,7 @@ class MysqlDatabase:
             await self.check()
         async for attempt in self._patience.tries():
             with attempt:
-                return await self._in_time(lambda: self._try(transaction, snapshot))
+                return await self._in_time(lambda: self._try(transaction, snapshot), SNAPSHOTS if snapshot else 1)
         raise AssertionError("tenacity raises when its tries are over")
 
     async def check(self) -> None:
@@ -251,14 +258,13 @@ class MysqlDatabase:
         """Close every connection."""
         await self._pool.aclose()
 
-    async def _in_time(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _in_time(self, work: Callable[[], Awaitable[T]], times: int = 1) -> T:
+        seconds = self._limits.seconds * times
         try:
-            with trio.fail_after(self._limits.seconds):
+            with trio.fail_after(seconds):
                 return await work()
         except trio.TooSlowError:
-            raise StoreUnavailable(
-                f"the store {self._server} did not answer within {self._limits.seconds:g} s"
-            ) from None
+            raise StoreUnavailable(f"the store {self._server} did not answer within {seconds:g} s") from None
 
     async def _try(self, transaction: Transaction[T], snapshot: bool) -> T:
         """On a connection that may have died in its place; then on a new one."""

@@ -24,7 +24,7 @@ from book.engine import ENGINE_VERSION, Engine
 from book.events import Rejected
 from book.queries import Directory, DirectoryView
 from book.terms import HALT
-from persistence import backup, codec
+from persistence import backup, codec, store_dump
 from persistence.codec import SegmentHeader
 from persistence.exits import BadBackup, Damaged
 from persistence.manifest import Manifest, SegmentCopy, SnapshotCopy
@@ -307,6 +307,8 @@ def restore(
         previous_chain=proof.chain,
     )
     disk.write_file(path_of(header.first_seq), _begun(header, proof, commands))
+    if current.dumps:
+        disk.write_file(store_dump.PATH, backup.fetch(store, current.dumps[-1].object))
     halted = tuple(command.symbol for command in commands if isinstance(command, SetMarketState))
     return Restored(proof, state_hash, header.epoch, halted)
 

@@ -15,6 +15,7 @@ from actors.log_levels import LEVELS, LogLevels
 from actors.world import Blocking
 from persistence.exits import Exit
 from persistence.storage import Disk
+from persistence.txstore import TxStore
 from tallystick import running, terminal
 from tallystick.admin import admin
 from tallystick.backup import backup
@@ -26,6 +27,7 @@ from tallystick.init_command import init
 from tallystick.log import log
 from tallystick.selfcheck import selfcheck
 from tallystick.snapshot_command import take_snapshot
+from tallystick.store_command import store
 from tallystick.top_command import top
 
 _log = structlog.get_logger("tallystick")
@@ -39,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(log, name="log")
 app.add_typer(backup, name="backup")
+app.add_typer(store, name="store")
 app.command()(demo)
 # A fee of -0.0001 is no option.
 app.command(context_settings={"ignore_unknown_options": True})(admin)
@@ -94,8 +97,8 @@ def _open_chains(settings: Settings) -> running.OpenChains | None:
     with _usage():
         file = real_chains.load_chains(settings.chains_file)
 
-    def open_chains(_disk: Disk, blocking: Blocking, random: Random, _folder: str) -> Chains:
-        return real_chains.open_chains(file, settings.assets, running.SIGNER, blocking=blocking, random=random)
+    def open_chains(_disk: Disk, _blocking: Blocking, _random: Random, _folder: str, store: TxStore) -> Chains:
+        return real_chains.open_chains(file, settings.assets, running.SIGNER, store=store)
 
     return open_chains
 

@@ -17,6 +17,7 @@ from cattrs.gen import make_dict_structure_fn
 from cattrs.v import format_exception
 
 from actors.admin import AdminConfig
+from actors.archivist import ArchiveConfig
 from actors.backup import BackupConfig
 from actors.explaining import why_refused
 from actors.gateway import GatewayConfig
@@ -32,6 +33,7 @@ from book.commands import Command, DefineAccount, DefineAsset, DefineKey, Define
 from book.definitions import Account, Asset
 from book.engine import Engine
 from book.events import Rejected
+from persistence.opening import StoreConfig
 from supervisor import Config
 
 T = TypeVar("T")
@@ -84,6 +86,8 @@ class File:
     streams: StreamLimits = Factory(StreamLimits)
     metrics: MetricsConfig = Factory(MetricsConfig)
     backup: BackupConfig = Factory(BackupConfig)
+    store: StoreConfig = Factory(StoreConfig)
+    archive: ArchiveConfig = Factory(ArchiveConfig)
     chains: ChainsSection = Factory(ChainsSection)
     log: LogConfig = Factory(LogConfig)
     assets: tuple[AssetWords, ...] = ()
@@ -131,6 +135,8 @@ def load(path: Path) -> Settings:
             admin=file.admin,
             metrics=file.metrics,
             backup=file.backup,
+            store=file.store,
+            archive=file.archive,
             log=file.log,
         ),
         {asset.name: asset_of(asset) for asset in file.assets},

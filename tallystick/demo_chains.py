@@ -18,11 +18,9 @@ from chains.policy import Limits
 from chains.scanner import Depth
 from chains.simulated import SimulatedAddresses, SimulatedNode, SimulatedSigner, plan_of, script_of
 from chains.simulated_chain import ChainTerms, Key, Kind
-from persistence.sqlite import sqlite_store
 from persistence.storage import Disk
-from persistence.txstore import ChainStore
+from persistence.txstore import ChainStore, TxStore
 
-STORE: Final = "store.sqlite"
 BLOCK_SECONDS: Final = 3.0
 POLL_SECONDS: Final = 1.0
 DEPTH: Final = 2
@@ -51,10 +49,10 @@ HOT_FUNDS: Final = {"BTC": 100 * 10**8, "ETH": 1_000 * 10**18, "USDT": 1_000_000
 GWEI: Final = 10**9
 
 
-def demo_chains(disk: Disk, blocking: Blocking, random: Random, folder: str) -> Chains:
+def demo_chains(disk: Disk, blocking: Blocking, random: Random, _folder: str, store: TxStore) -> Chains:
     """Bitcoin's and Ethereum's stand-ins, as they were left in the data folder."""
     return Chains(
-        store=sqlite_store(f"{folder}/{STORE}", blocking),
+        store=store,
         chains=(_bitcoin(disk, blocking, random), _ethereum(disk, blocking, random)),
     )
 

@@ -27,9 +27,10 @@ from chains.signing import BITCOIN, ETHEREUM
 from chains.simulated_chain import Mine, Operation, Pay, Reorg
 from chains.wallet import Output
 from persistence.storage import Disk
+from persistence.txstore import TxStore
 from tallystick import fetching, running
 from tallystick.demo import ASSETS
-from tallystick.demo_chains import BLOCK_SECONDS, DEPTH, LIMITS, POLL_SECONDS, STORE
+from tallystick.demo_chains import BLOCK_SECONDS, DEPTH, LIMITS, POLL_SECONDS
 from tallystick.private_chains import BitcoinChain, EthereumChain, ethereum_chain
 from tallystick.private_nodes import CHAIN_ID, NodeEnded, PrivateNode, bitcoin_node, ethereum_node, free_port
 from tallystick.real_chains import (
@@ -38,7 +39,6 @@ from tallystick.real_chains import (
     EthereumSection,
     LimitsSection,
     NodeSection,
-    StoreSection,
     TokenSection,
     WalletSection,
     open_chains,
@@ -202,7 +202,7 @@ async def _begin_ethereum(rpc: Rpc, hot_address: str) -> Miner:
 # All of it -----------------------------------------------------------------------------------------------------------
 
 
-def demo_on_real_nodes(_disk: Disk, blocking: Blocking, random: Random, folder: str) -> Chains:
+def demo_on_real_nodes(_disk: Disk, _blocking: Blocking, _random: Random, folder: str, store: TxStore) -> Chains:
     """Both chains, on nodes that are fetched where needed. Raises CannotFetch, and what `open_chains` raises."""
     here = Path(folder) / "nodes"
     here.mkdir(parents=True, exist_ok=True)
@@ -223,8 +223,7 @@ def demo_on_real_nodes(_disk: Disk, blocking: Blocking, random: Random, folder: 
         _file(here, ports),
         {asset.name: asset for asset in ASSETS},
         running.SIGNER,
-        blocking=blocking,
-        random=random,
+        store=store,
         helpers={name: (Helper(f"node-{name}", chain),) for name, chain in private.items()},
     )
     for chain in chains.chains:
@@ -247,7 +246,6 @@ def _file(here: Path, ports: Mapping[str, int]) -> ChainsFile:
     limits = {name: _limits(name) for name in LIMITS}
     cookie = here / BITCOIN / "regtest" / ".cookie"
     return ChainsFile(
-        store=StoreSection(url=f"sqlite:{here.parent / STORE}"),
         bitcoin=BitcoinSection(
             asset="BTC",
             depth=DEPTH,

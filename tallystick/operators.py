@@ -1,30 +1,36 @@
 """Which errors are for the operator to mend, and with which exit code they end the program."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from actors.sequencer import DefinitionRefusedError
 from actors.tls import BadCertificate
 from actors.world import CannotListen
 from chains.wallet import WalletError
 from persistence.exits import Exit, NoSpace, Stop
+from persistence.mysql import BadUrl
+from persistence.txstore import StoreRefused
 from tallystick.config import ConfigError
 from tallystick.fetching import CannotFetch
+
+_MENDABLE: Final = (
+    Stop,
+    NoSpace,
+    CannotListen,
+    BadCertificate,
+    DefinitionRefusedError,
+    WalletError,
+    ConfigError,
+    CannotFetch,
+    BadUrl,
+    StoreRefused,
+)
 
 
 def for_operators(error: BaseException) -> Exception | None:
     """The first error in this one's causes that an operator can mend; None when all are bugs of ours."""
     for cause in _causes(error):
-        if isinstance(
-            cause,
-            Stop
-            | NoSpace
-            | CannotListen
-            | BadCertificate
-            | DefinitionRefusedError
-            | WalletError
-            | ConfigError
-            | CannotFetch,
-        ):
+        if isinstance(cause, _MENDABLE):
             return cause
     return None
 

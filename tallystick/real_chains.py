@@ -1,6 +1,5 @@
 """Real chains: what the file says that `[chains]` names, and the parts of the exchange that follow from it.
 
-    [store]      where everything that happens on the chains is kept: MariaDB, or SQLite for one machine
     [bitcoin]    its node, xpub, hot wallet and depth
     [ethereum]   the same, and its tokens
 
@@ -11,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Final, TypeVar
 
 from attrs import Factory, asdict, field, frozen
@@ -24,7 +22,7 @@ from actors.listings import units
 from actors.signer_keeper import SignerKeeper
 from actors.withdrawal_policy import WithdrawalPolicy
 from actors.withdrawals import Policy, WithdrawalsConfig
-from actors.world import Blocking, Clock
+from actors.world import Clock
 from book.definitions import Asset
 from chains import bitcoin_address
 from chains.address_books import BitcoinAddresses, EthereumAddresses
@@ -41,27 +39,13 @@ from chains.signer import hot_address, plan_of
 from chains.signing import BITCOIN, ETHEREUM, SignerConfig
 from chains.sweeping import read_key
 from chains.wallet import AddressBook, BadAddress, BadKey
-from persistence.mysql import BadUrl, MysqlDatabase, Patience, server_of
-from persistence.mysql import Limits as StoreLimits
-from persistence.sql_store import SqlStore
-from persistence.sqlite import sqlite_store
-from persistence.txstore import ChainStore
+from persistence.txstore import ChainStore, TxStore
 from tallystick.config import ConfigError, read
 
 B = TypeVar("B", bound=AddressBook)
 
 SQLITE: Final = "sqlite:"
 COIN_DECIMALS: Final = {BITCOIN: 8, ETHEREUM: 18}
-
-
-@frozen(kw_only=True)
-class StoreSection:
-    """`[store]`."""
-
-    url: str
-    password_file: str = ""
-    ca_file: str = ""
-    connections: int = field(default=8, validator=[ge(2), le(64)])
 
 
 @frozen(kw_only=True)
@@ -149,7 +133,6 @@ class EthereumSection(Followed):
 class ChainsFile:
     """Everything that the file may hold."""
 
-    store: StoreSection
     bitcoin: BitcoinSection | None = None
     ethereum: EthereumSection | None = None
 
@@ -164,14 +147,13 @@ def open_chains(
     assets: Mapping[str, Asset],
     program: Sequence[str],
     *,
-    blocking: Blocking,
-    random: Random,
+    store: TxStore,
     helpers: Mapping[str, tuple[Helper, ...]] | None = None,
 ) -> Chains:
     """The chains of the file, whose assets are among `assets`; each signer is asked for its address.
 
     `program`: the words that start a signer. `helpers`: further actors by chain, started before its others. Raises
-    ConfigError, BadUrl, BadKey or SignerFailed.
+    ConfigError, BadKey or SignerFailed.
     """
     build = _Build(assets, _signers(file, program), helpers or {})
     chains = []
@@ -179,7 +161,7 @@ def open_chains(
         chains.append(build.bitcoin(file.bitcoin))
     if file.ethereum is not None:
         chains.append(build.ethereum(file.ethereum))
-    return Chains(store=_store(file.store, blocking, random), chains=tuple(chains))
+    return Chains(store=store, chains=tuple(chains))
 
 
 def _signers(file: ChainsFile, program: Sequence[str]) -> Mapping[str, SignerKeeper]:
@@ -199,18 +181,6 @@ def _signers(file: ChainsFile, program: Sequence[str]) -> Mapping[str, SignerKee
     return {
         config.chain: SignerKeeper(program, config, address) for config, address in zip(wanted, addresses, strict=True)
     }
-
-
-def _store(section: StoreSection, blocking: Blocking, random: Random) -> SqlStore:
-    if section.url.startswith(SQLITE):
-        return sqlite_store(section.url.removeprefix(SQLITE).removeprefix("//"), blocking)
-    limits = StoreLimits(connections=section.connections)
-    password = _secret(section.password_file)
-    try:
-        server = server_of(section.url, password=password, ca_file=section.ca_file, limits=limits)
-    except BadUrl as error:
-        raise ConfigError(str(error)) from error
-    return SqlStore(MysqlDatabase(server, limits, Patience(random)))
 
 
 def _secret(path: str) -> str:

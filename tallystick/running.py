@@ -25,8 +25,11 @@ from persistence import crash_points
 from persistence.crash_points import CrashingDisk, CrashingStore, CrashPoints, kill_this_process, kill_with_parent
 from persistence.exits import Exit
 from persistence.object_store import ObjectStore, open_target
+from persistence.opening import open_database
 from persistence.recovery import Progress
+from persistence.sql_store import SqlStore
 from persistence.storage import Disk, RealDisk, lock
+from persistence.txstore import TxStore
 from tallystick.operators import exit_code, for_operators
 
 # A pure-Python stretch in one thread would otherwise hold up the log's sync for 5 ms at a time.
@@ -36,14 +39,16 @@ BREATH_SECONDS: Final = 0.001
 BLOCKING_THREADS: Final = 8
 # The log tells everybody's orders and balances: it is for the exchange's user, and for its group to read.
 UMASK: Final = 0o027
+# Of those to the store, what the chains leave to others.
+OTHER_CONNECTIONS: Final = 2
 # Descriptors kept for the log, the sockets of operators and Prometheus, and whatever a library opens.
 RESERVED_DESCRIPTORS: Final = 256
 # What lives long here (orders, levels, connections) has no cycles that need collecting, and a collection looks at all
 # of it: with the usual thresholds that was a third of all time at 1,000 connections.
 GC_THRESHOLDS: Final = (200_000, 50, 1_000)
 
-# Opens the chains of an exchange: its data folder, threads for what blocks, chance, and where the folder is.
-OpenChains = Callable[[Disk, Blocking, Random, str], Chains]
+# Opens the chains of an exchange: its data folder, threads for what blocks, chance, where the folder is, and the store.
+OpenChains = Callable[[Disk, Blocking, Random, str, TxStore], Chains]
 
 # What starts this program once more, as a process of its own. The single binary is a program by itself.
 PROGRAM: Final = (sys.executable,) if getattr(sys, "frozen", False) else (sys.executable, "-m", "tallystick")
@@ -144,6 +149,9 @@ def run(
             disk = _disk(data_folder, points)
             blocking = Threads(BLOCKING_THREADS)
             random = Random(secrets.randbits(128))  # noqa: S311 - jitter and the demo market
+            database = open_database(config.store, folder=disk.root, blocking=Threads(1), random=random)
+            # Two more are the archivist's, and the clients' who ask for old candles.
+            chain_store = SqlStore(database.share(max(1, config.store.connections - OTHER_CONNECTIONS)))
             world = supervisor.World(
                 clock=RealClock(),
                 disk=disk,
@@ -156,8 +164,9 @@ def run(
                 progress=partial(_cancellable, progress),
                 snapshot_process=RealSnapshotProcess(PROGRAM, disk.root),
                 open_target=_open_target(points),
+                database=database,
                 pace=_breathe,
-                chains=None if open_chains is None else open_chains(disk, blocking, random, disk.root),
+                chains=None if open_chains is None else open_chains(disk, blocking, random, disk.root, chain_store),
                 levels=levels,
             )
             trio.run(supervisor.serve, config, world, serving)

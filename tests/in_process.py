@@ -16,6 +16,8 @@ import supervisor
 from actors.world import Credentials, Peer, RealClock, RealNetwork, Threads
 from book.engine import Engine
 from persistence.object_store import no_pace, open_target
+from persistence.opening import open_database
+from persistence.sql_store import SqlStore
 from persistence.storage import RealDisk
 from persistence.txstore import TxStore
 from tallystick.demo_chains import demo_chains
@@ -163,8 +165,10 @@ async def running(
     config = demo_config(folder, port=0, market_maker=False)
     admin = evolve(config.admin, test_money=test_money, operators=frozenset({*config.admin.operators, *operators}))
     config = evolve(config, admin=admin)
+    config = adjust(config)
     disk = RealDisk(str(folder), power_cut)
     network, blocking = Uids(), Threads(8)
+    database = open_database(config.store, folder=str(folder), blocking=Threads(1), random=Random(0))
     world = supervisor.World(
         clock=RealClock(),
         disk=disk,
@@ -175,16 +179,17 @@ async def running(
         die=power_cut,
         uid=os.getuid(),
         progress=no_progress,
+        database=database,
         open_target=open_target,
         pace=no_pace,
         snapshot_process=InlineSnapshots(disk),
         engine=engine,
-        chains=demo_chains(disk, blocking, Random(0), str(folder)) if chains else None,
+        chains=demo_chains(disk, blocking, Random(0), str(folder), SqlStore(database)) if chains else None,
     )
     addresses = supervisor.Addresses()
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        root = supervisor.exchange(adjust(config), world, addresses)
+        root = supervisor.exchange(config, world, addresses)
         await nursery.start(root.run, stop)
         exchange = Running(addresses, folder, network)
         if world.chains is not None:

@@ -297,6 +297,8 @@ async def test_what_becomes_of_a_question_to_the_engine_is_told_as_it_is(fate: N
         backup=nothing,
         backup_state=nothing,
         chain_states=nothing,
+        store_state=nothing,
+        archive_state=nothing,
         demo=DemoCommands({}, {}, nothing),
         money=Money(),
         clock=nothing,

@@ -14,11 +14,14 @@ from actors.backup import BACKOFF, LOOK_SECONDS, Backup, BackupConfig, BackupSta
 from actors.handoff import LogItem, SealCall
 from actors.mailbox import Mailbox, NotDone, OutcomeUnknown
 from actors.reqlog_writer import LogState
-from persistence import restore
+from persistence import restore, store_dump
 from persistence.object_store import ObjectStore
 from persistence.segments import segments
+from persistence.sql_store import SqlStore
 from tests.backups import FlakyStore, LoggedExchange, sealed_exchange
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.world import BlockingFailedError, Inline, VirtualClock
+from tests.stores import in_memory
 
 TARGET = "file:///cold"
 CONFIG = BackupConfig(target=TARGET, interval_seconds=1_000)
@@ -343,3 +346,38 @@ def test_a_wrong_configuration(target: str, level: int, interval_seconds: float)
     """Is refused where it is made."""
     with pytest.raises(ValueError, match=r"target|level|interval"):
         BackupConfig(target=target, level=level, interval_seconds=interval_seconds)
+
+
+# The store -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_full_run_takes_a_dump_of_the_store_with_it(autojump_clock: MockClock) -> None:
+    """One that a restore puts into the data folder; the same one is not taken twice."""
+    scene = a_scene(autojump_clock)
+    database = in_memory()
+    await SqlStore(database).freeze_chain("BTC", "why", 5)
+    scene.actor._database = database
+    async with running(scene):
+        await scene.ask_and_wait()
+        await scene.ask_and_wait()
+    current = restore.choose(scene.store)
+    assert len(current.dumps) == 1
+    disk = SimulatedDisk()
+    restore.restore(scene.store, current, disk, begin=None, time_ns=1, entropy=bytes)
+    other = SqlStore(in_memory())
+    await store_dump.load(other, disk.read(store_dump.PATH))
+    assert [frozen.chain for frozen in await other.frozen_chains()] == ["BTC"]
+    await other.aclose()
+    await database.aclose()
+
+
+async def test_a_store_that_is_away_does_not_hold_up_the_backup(autojump_clock: MockClock) -> None:
+    """The log is what matters most."""
+    scene = a_scene(autojump_clock)
+    database = in_memory()
+    await database.aclose()
+    scene.actor._database = database
+    async with running(scene):
+        assert (await scene.ask_and_wait()).segments == 3
+    assert restore.choose(scene.store).dumps == ()
+    assert scene.state.trouble is None

@@ -50,7 +50,7 @@ def test_a_backup_is_laid_out_as_the_page_shows(folder: Path) -> None:
     """Every object has a name of one of its three forms, and the manifest's digest is as it says."""
     (lines,) = (block for block in blocks(PAGE, "") if block[0].startswith("manifests/"))
     digits = {"<exchange id>": "[0-9a-f]{32}", "<epoch>": "[0-9]{10}", "<digest>": "[0-9a-f]{16}"}
-    digits |= {"<first_seq>": "[0-9]{20}", "<seq>": "[0-9]{20}"}
+    digits |= {"<first_seq>": "[0-9]{20}", "<seq>": "[0-9]{20}", "<time_ns>": "[0-9]{20}"}
     forms = [line.split("  ")[0] for line in lines]
     for word, pattern in digits.items():
         forms = [form.replace(word, pattern) for form in forms]

@@ -3,17 +3,16 @@
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import attrs
 import pytest
 
-from actors.world import Threads
 from book.definitions import Asset
 from chains.bitcoin_coins import BitcoinFees
 from chains.ethereum_fees import EthereumFees
 from chains.wallet import SignerFailed
+from persistence.sql_store import SqlStore
 from tallystick import real_chains
 from tallystick.config import ConfigError
 from tallystick.real_chains import (
@@ -22,19 +21,18 @@ from tallystick.real_chains import (
     Followed,
     LimitsSection,
     NodeSection,
-    StoreSection,
     TokenSection,
     WalletSection,
     load_chains,
     open_chains,
 )
 from tests.pages import blocks, read_page, sections, tables
+from tests.stores import in_memory
 
 PAGE = read_page("chains-nodes.md")
 (EXAMPLE,) = ("\n".join(lines) for lines in blocks(PAGE, "toml"))
 HEADER = ("key", "default", "meaning")
 SECTIONS: dict[str, type] = {
-    "[store]": StoreSection,
     "Every asset on a chain": Followed,
     "[bitcoin]": BitcoinSection,
     "[ethereum]": EthereumSection,
@@ -95,7 +93,6 @@ WRONG = [
     ("depth = 3", "deepth = 3", "unknown key 'deepth', did you mean 'depth'"),
     ('network = "mainnet"', 'network = "moon"', "network"),
     ("max_fee = 100_000\n", "max_fee = 0\n", "max_fee is 0"),
-    ("connections = 8", "connections = 1", "connections"),
     ('asset = "BTC"', 'asset = "XYZ"', "XYZ"),
     ('asset = "BTC"', 'asset = "ETH"', "has the asset 'ETH'"),
     ("[73c5da0a/84'", "[73c5da0a84'", "not of the form [fingerprint"),
@@ -108,7 +105,6 @@ WRONG = [
     ("0xdAC17F958D2ee523a2206206994597C13D831ec7", "0xdAC17F958D2ee523a2206206994597C13D831ec8", "EIP-55"),
     ("decimals = 6", "decimals = 4", "6 decimals here, and 4 on its chain"),
     ("decimals = 6", "decimals = 99", "decimals is 99"),
-    ("mysql://", "postgres://", "mysql"),
 ]
 
 
@@ -120,14 +116,12 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(
     monkeypatch.setattr(real_chains, "hot_address", lambda *_: "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu")
     path = tmp_path / "chains.toml"
     example = EXAMPLE.replace("/etc/tallystick/", f"{tmp_path}/")
-    for name in ("store-password", "node-password"):
-        (tmp_path / name).write_text("secret")
-    (tmp_path / "store-ca.pem").write_text("")
+    (tmp_path / "node-password").write_text("secret")
     assert example.count(right) >= 1
     path.write_text(example.replace(right, wrong, 1))
     tomllib.loads(path.read_text())
     with pytest.raises(ConfigError) as caught:
-        open_chains(load_chains(path), ASSETS, (), blocking=Threads(1), random=Random(0))
+        open_chains(load_chains(path), ASSETS, (), store=SqlStore(in_memory()))
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -138,4 +132,4 @@ def test_no_keystore_no_start(tmp_path: Path) -> None:
     path = tmp_path / "chains.toml"
     path.write_text(EXAMPLE)
     with pytest.raises(SignerFailed, match="signer of bitcoin does not start"):
-        open_chains(load_chains(path), ASSETS, ("/nowhere/tallystick",), blocking=Threads(1), random=Random(0))
+        open_chains(load_chains(path), ASSETS, ("/nowhere/tallystick",), store=SqlStore(in_memory()))

@@ -92,7 +92,15 @@ async def test_what_an_operator_sees_and_does(tmp_path: Path) -> None:
         await alice.ask("order.place", **buy("0.5"))
 
         tree = (await operator.ask("tree"))["result"]
-        assert [entry["name"] for entry in tree["children"]] == ["engine", "backup", "metrics", "admin", "gateway"]
+        assert [entry["name"] for entry in tree["children"]] == [
+            "engine",
+            "store",
+            "archivist",
+            "backup",
+            "metrics",
+            "admin",
+            "gateway",
+        ]
         assert child(tree, "reqlog-writer")["state"] == "running"
         info = (await operator.ask("info"))["result"]
         assert info["engine"]["open_orders"] == 1

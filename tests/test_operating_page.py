@@ -60,6 +60,8 @@ def test_the_page_has_every_admin_command_and_no_other() -> None:
         backup=nothing,
         backup_state=nothing,
         chain_states=nothing,
+        store_state=nothing,
+        archive_state=nothing,
         demo=DemoCommands({}, {}, nothing),
         money=Money(),
         clock=nothing,

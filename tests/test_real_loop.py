@@ -42,11 +42,6 @@ ETHER: Final = 10**18
 TOKEN: Final = 10**6
 
 CHAINS: Final = """
-[store]
-url = "mysql://{user}@127.0.0.1:{port}/{database}"
-password_file = "{folder}/store-password"
-ca_file = "{ca_file}"
-
 [bitcoin]
 asset = "XBT"
 network = "regtest"
@@ -124,6 +119,11 @@ public_key = "{key}"
 
 [chains]
 file = "chains.toml"
+
+[store]
+url = "mysql://{user}@127.0.0.1:{port}/{database}"
+password_file = "{folder}/store-password"
+ca_file = "{ca_file}"
 """
 
 
@@ -261,7 +261,7 @@ async def prepared(mariadb: MariaDb, folder: Path, bitcoin: BitcoinNet, ethereum
     }
     await trio.Path(folder / "store-password").write_text(PASSWORD)
     await trio.Path(folder / "chains.toml").write_text(CHAINS.format(**facts))
-    exchange = ConfiguredExchange(folder / "data", SECTIONS.format(key="0f" * 32))
+    exchange = ConfiguredExchange(folder / "data", SECTIONS.format(key="0f" * 32, **facts))
     limits = Limits()
     store = SqlStore(MysqlDatabase(mariadb.server(database), limits, Patience(Random(0))))
     return Loop(exchange, bitcoin, ethereum, token.contract, store)

@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from actors.audience import Audience
 from actors.directory import Directory
@@ -23,12 +24,16 @@ from book.commands import (
     FreezeAccount,
     LoseSession,
     PlaceOrder,
+    ReleaseWithdrawal,
     ReplaceOrder,
+    RequestWithdrawal,
     RevokeKey,
     SetMarketState,
+    SettleWithdrawal,
 )
 from book.definitions import Asset
 from book.engine import Engine
+from book.events import Rejected, WithdrawalHeld
 from book.queries import JudgeOrder, OpenOrders
 from book.terms import BUY, GTC, GTD, HALT, LIMIT
 from tallystick.demo import definitions
@@ -147,3 +152,30 @@ def test_a_configuration_that_the_engine_refuses() -> None:
         DefinitionRefusedError, match="asset LTC is refused: OUT_OF_RANGE of scale: 10, and the limit is 9"
     ):
         desk.sequencer.open([DefineAsset(Asset("LTC", 10))], lose_sessions=False)
+
+
+def test_money_that_is_told_of_twice_and_not_the_same_is_an_alarm() -> None:
+    """Settled and then released, paid twice, credited as something else; what is only repeated is none."""
+    desk = Desk()
+    held = desk.outcome(RequestWithdrawal(1, 0, 0, "w", "BTC", "there", 100_000))
+    assert isinstance(held, Done)
+    (event,) = held.events
+    assert isinstance(event, WithdrawalHeld)
+    name = event.withdrawal.withdrawal_id
+    with capture_logs() as logs:
+        for command in (
+            *(SettleWithdrawal(name, "tx"), SettleWithdrawal(name, "tx")),
+            *(CreditDeposit("d", 1, "BTC", 1), CreditDeposit("d", 1, "BTC", 1)),
+            RequestWithdrawal(1, 0, 0, "w", "BTC", "elsewhere", 100_000),  # a customer's mistake
+        ):
+            desk.outcome(command)
+    assert logs == []
+    with capture_logs() as logs:
+        for command in (
+            *(ReleaseWithdrawal(name, "late"), SettleWithdrawal(name, "another")),
+            CreditDeposit("d", 1, "BTC", 2),
+        ):
+            assert isinstance(desk.outcome(command), Rejected)
+    assert [line["log_level"] for line in logs] == ["error"] * 3
+    assert [line["event"].split(":")[0] for line in logs] == ["ALARM"] * 3
+    assert f"release of withdrawal {name} is refused: WITHDRAWAL_SETTLED" in logs[0]["reason"]

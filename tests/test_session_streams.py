@@ -87,6 +87,8 @@ async def test_what_cannot_be_followed() -> None:
         assert session.statistics().subscriptions == 0
         assert code(await client.ask("subscribe", channels=[BOOK, BOOK, "ticker:BTC-USDT", "kline_1d:BTC-USDT"])) == 0
         assert session.statistics().subscriptions == 3
+        assert code(await client.ask("unsubscribe", channels=[BOOK, "trade:X-Y"])) == BAD_SYMBOL
+        assert session.statistics().subscriptions == 3
         assert code(await client.ask("resume", channel="trade:BTC-USDT", fromSeq=1)) == TOO_MANY_SUBSCRIPTIONS
 
 

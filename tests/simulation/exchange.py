@@ -29,6 +29,7 @@ from tests.in_process import Connection
 from tests.simulation.disk import PowerCut, SimulatedDisk, power_cut
 from tests.simulation.network import MemoryNetwork
 from tests.simulation.world import Inline, InlineSnapshots, VirtualClock, entropy_of, no_progress
+from tests.stores import in_memory
 
 FOLDER: Final = Path("/simulated")
 OPERATOR: Final = Credentials(1, 0, 0)
@@ -121,6 +122,7 @@ class SimulatedExchange:
             die=power_cut,
             uid=0,
             progress=no_progress,
+            database=in_memory(),
             open_target=lambda _url: self.target,
             pace=no_pace,
             snapshot_process=InlineSnapshots(self.disk),
