@@ -7,8 +7,10 @@ from random import Random
 import trio
 
 from actors.world import Threads
+from persistence.opening import FILE
+from persistence.sqlite import sqlite_store
 from persistence.storage import RealDisk
-from tallystick.demo_chains import STORE, demo_chains
+from tallystick.demo_chains import demo_chains
 from tests.in_process import buy, child, running
 from tests.simulation.disk import power_cut
 
@@ -25,13 +27,13 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 async def test_a_store_that_is_away_pauses_the_chains_and_nothing_else(tmp_path: Path) -> None:
     """Orders are taken, the actors run, `info`, `tree` and the metrics tell what is the matter."""
     # A folder in the place of the store's file cannot be opened.
-    (tmp_path / STORE).mkdir()
+    (tmp_path / FILE).mkdir()
     async with running(tmp_path, chains=True) as exchange:
         operator = await exchange.operator()
 
         async def paused() -> bool:
             info = await operator.said("info")
-            return all(STORE in str(view["paused"]) for view in (*info["chains"], *info["withdrawals"]))
+            return all(FILE in str(view["paused"]) for view in (*info["chains"], *info["withdrawals"]))
 
         await until(paused)
         client = await exchange.client("alice")
@@ -99,10 +101,12 @@ async def test_the_demos_chains_survive(tmp_path: Path) -> None:
         address = (await client.ask("deposit.address", asset="BTC"))["result"]["address"]
         await operator.said(f"demo.pay BTC {address} 0.5")
         height = (await operator.said("demo.mine BTC"))["height"]
-    chains = demo_chains(RealDisk(str(tmp_path), power_cut), Threads(2), Random(1), str(tmp_path))
-    host, _ = chains.hosts["BTC"]
-    assert host.chain.head.height >= height
-    await chains.store.aclose()
+    store = sqlite_store(str(tmp_path / FILE), Threads(1))
+    chains = demo_chains(RealDisk(str(tmp_path), power_cut), Threads(2), Random(1), str(tmp_path), store)
+    simulated = chains.chains[0].simulated
+    assert simulated is not None
+    assert simulated.host.chain.head.height >= height
+    await store.aclose()
     async with running(tmp_path, chains=True) as exchange:
         operator, client = await exchange.operator(), await exchange.client("alice")
         await operator.said("demo.mine BTC 3")

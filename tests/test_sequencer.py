@@ -171,11 +171,11 @@ def test_money_that_is_told_of_twice_and_not_the_same_is_an_alarm() -> None:
             desk.outcome(command)
     assert logs == []
     with capture_logs() as logs:
-        for command in (
+        for refused in (
             *(ReleaseWithdrawal(name, "late"), SettleWithdrawal(name, "another")),
             CreditDeposit("d", 1, "BTC", 2),
         ):
-            assert isinstance(desk.outcome(command), Rejected)
+            assert isinstance(desk.outcome(refused), Rejected)
     assert [line["log_level"] for line in logs] == ["error"] * 3
     assert [line["event"].split(":")[0] for line in logs] == ["ALARM"] * 3
     assert f"release of withdrawal {name} is refused: WITHDRAWAL_SETTLED" in logs[0]["reason"]
