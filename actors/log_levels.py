@@ -16,9 +16,9 @@ LEVELS: Final = {
 EVERYONE: Final = "all"
 # By the name that each part of the program logs under; the actors' are their names in the tree.
 LOGGERS: Final = (
-    *("accepting", "admin", "backup", "engine-clock", "gateway", "mailbox", "market-maker", "matching", "metrics"),
-    *("reqlog", "reqlog-writer", "session", "snapshot", "snapshotter", "supervision", "supervisor", "tallystick"),
-    *("archivist", "candles", "certificate", "chains", "funds", "publisher", "store", "watcher", "withdrawals"),
+    *("accepting", "admin", "archivist", "backup", "candles", "certificate", "chains", "engine-clock", "funds"),
+    *("gateway", "mailbox", "market-maker", "matching", "metrics", "publisher", "reqlog", "reqlog-writer", "session"),
+    *("snapshot", "snapshotter", "store", "supervision", "supervisor", "tallystick", "watcher", "withdrawals"),
 )
 
 
