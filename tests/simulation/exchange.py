@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 import supervisor
+from actors.archivist import ArchiveConfig
 from actors.backup import BackupConfig
 from actors.reqlog_writer import WriterConfig
 from actors.snapshotter import SnapshotConfig
@@ -33,6 +34,7 @@ from tests.stores import in_memory
 
 FOLDER: Final = Path("/simulated")
 OPERATOR: Final = Credentials(1, 0, 0)
+ARCHIVED_SECONDS: Final = 0.3
 SEGMENT_BYTES: Final = 16 * 1024
 
 Body = Callable[["Life"], Awaitable[None]]
@@ -53,7 +55,8 @@ class Life:
         return connection
 
     async def operate(self, words: str) -> Any:
-        """What an operator's command says."""
+        """What an operator's command says; by then the store has the candles of what was traded before."""
+        await trio.sleep(ARCHIVED_SECONDS)
         connection = Connection(self._network.connect_unix(FOLDER / "admin.sock", OPERATOR))
         try:
             return await connection.say(words)
@@ -109,6 +112,7 @@ class SimulatedExchange:
             writer=WriterConfig(log=ReqlogConfig(segment_bytes=SEGMENT_BYTES), check_frames=4),
             snapshots=SnapshotConfig(log_bytes=1 << 40, seconds=604_800, keep=2),
             backup=BackupConfig(target="file:///cold"),
+            archive=ArchiveConfig(candle_seconds=0.1),
         )
 
     def _world(self, network: MemoryNetwork) -> supervisor.World:
