@@ -292,5 +292,10 @@ def test_a_planted_bug_is_a_difference(
     """A few hundred wild commands find it, or a few thousand where it is of what happens seldom."""
     plant(monkeypatch)
     with pytest.raises(Difference):
-        for seed in range(20):
-            run_wild(seed, 300, compare_every=1)
+        short_histories(20)
+
+
+def short_histories(many: int) -> None:
+    """So many, compared at every command."""
+    for seed in range(many):
+        run_wild(seed, 300, compare_every=1)
