@@ -2,6 +2,7 @@
 
 import enum
 import logging
+import os
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -58,6 +59,7 @@ def demo(
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tallystick-demo-")))
         folder = data.absolute()
+        os.umask(running.UMASK)
         with suppress(OSError):  # the folder's lock comes next, and has the words for it
             (folder / BACKUP).mkdir(parents=True, exist_ok=True)
         config = demo_config(folder, port=port, market_maker=not quiet_market)
