@@ -24,6 +24,7 @@ from actors.accepting import serve_some
 from actors.admin_command import AdminCommand, BadCall, Followed
 from actors.audit import AuditEntry
 from actors.audit_book import AuditBook, kind_of
+from actors.diagnosis import is_too_deep
 from actors.mailbox import NotDone, OutcomeUnknown
 from actors.world import Clock, Credentials, Network
 from book import codes
@@ -290,9 +291,11 @@ def _parse(line: bytes) -> _Request:
     try:
         text = line.decode()
         if text.lstrip().startswith("{"):
+            if is_too_deep(line):
+                raise ValueError("nested too deeply")
             return msgspec.json.decode(line, type=_Request)
         method, *words = shlex.split(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         form = 'a JSON request {"method":…,"params":{…}} or bare words, in UTF-8'
         raise _Refusal(400, codes.INVALID_JSON, f"this line is not {form}") from error
     params: dict[str, object] = {str(place): word for place, word in enumerate(w for w in words if w != "--yes")}

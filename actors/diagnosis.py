@@ -64,7 +64,7 @@ _METHODS: Final = {request.__struct_config__.tag: _parameters(request) for reque
 
 def diagnose(line: bytes) -> RefusedError:
     """What to answer to a line that the decoder refused, with the line's id where it has a valid one."""
-    if _is_too_deep(line):
+    if is_too_deep(line):
         return RefusedError(INVALID_JSON, _TOO_DEEP, request_id=_valid(_leading_id(line)))
     request_id = _valid(_find_id(line))
     try:
@@ -80,7 +80,7 @@ def diagnose(line: bytes) -> RefusedError:
 
 def diagnose_order(text: bytes) -> RefusedError:
     """What to answer to an order of a batch that the decoder refused. Raises it where the whole line is no JSON."""
-    if _is_too_deep(text):
+    if is_too_deep(text):
         raise RefusedError(INVALID_JSON, _TOO_DEEP)
     try:
         _check_order(_content(text))
@@ -97,7 +97,8 @@ _STEPS: Final = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in _STEPS)
 
 
-def _is_too_deep(line: bytes) -> bool:
+def is_too_deep(line: bytes) -> bool:
+    """Whether a line is nested deeper than any request is, which not every decoder would survive."""
     if line.count(b"{") + line.count(b"[") <= wire.MAX_NESTING:
         return False
     outside_strings = b"".join(_ESCAPED.sub(b"", line).split(b'"')[::2])

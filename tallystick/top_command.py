@@ -9,7 +9,7 @@ from persistence.exits import Exit
 from tallystick.admin import DEFAULT_SOCKET
 from tallystick.admin_line import AdminLine, CallRefused, Unreachable
 
-PICTURE_CELLS: Final = (132, 40)
+PICTURE_CELLS: Final = (132, 54)
 
 
 def top(

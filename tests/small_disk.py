@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
-BYTES: Final = 1024 * 1024
+BYTES: Final = 8 * 1024 * 1024
 _ENTER: Final = 'cd "$0" && exec "$@"'
 _MOUNT: Final = 'mount -t tmpfs -o size="$1" none "$2" && echo mounted && exec cat'
 

@@ -24,6 +24,14 @@ from tests.live import TALLYSTICK, LiveExchange, environment, live_exchange, run
 pytestmark = pytest.mark.process
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell has what it starts in the background ignore interrupts, and so would all that is started from here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveExchange]:
     """A demo with nobody else in it."""

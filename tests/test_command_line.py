@@ -241,7 +241,7 @@ def test_the_log_commands(stopped: Path) -> None:
 
 def test_the_log_is_replayed_up_to_a_number(stopped: Path) -> None:
     """The state there, which a later number changes; in the debugger it waits before that number is applied."""
-    entries = [json.loads(line) for line in run_tallystick("log", "dump", str(stopped)).stdout.splitlines()]
+    entries = [json.loads(line) for line in run_tallystick("log", "dump", "--json", str(stopped)).stdout.splitlines()]
     (seq,) = [entry["seq"] for entry in entries if entry.get("command") == "PlaceOrder"]
     last = max(entry["seq"] for entry in entries if entry["seq"] is not None)
     hashes = []

@@ -25,6 +25,9 @@ segment_bytes = 32_768
 log_bytes = 65_536
 keep = 2
 
+[archive]
+candle_seconds = 0.1
+
 [backup]
 target = "file://{backup}"
 """

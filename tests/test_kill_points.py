@@ -34,6 +34,9 @@ segment_bytes = {segment_bytes}
 [snapshots]
 keep = 2
 
+[archive]
+candle_seconds = 0.1
+
 [backup]
 target = "file://{backup}"
 """

@@ -64,7 +64,7 @@ def test_snapshot_and_tail_give_what_the_whole_log_gives(seed: int) -> None:
 @pytest.mark.parametrize("seed", seeds(2, 20))
 def test_a_log_goes_on_behind_a_snapshot_as_if_there_were_none(seed: int) -> None:
     """Also when the log that it covers is gone."""
-    recorded = record(SimulatedDisk(), seed, 400)
+    recorded = record(SimulatedDisk(), seed, 600)
     for place in (-3, -2, -1):
         recorded.snapshot(place)
     assert prune(recorded.disk, keep=3, is_copied=always_copied).segments
