@@ -291,9 +291,7 @@ def _parse(line: bytes) -> _Request:
     try:
         text = line.decode()
         if text.lstrip().startswith("{"):
-            if is_too_deep(line):
-                raise ValueError("nested too deeply")
-            return msgspec.json.decode(line, type=_Request)
+            return _read_json(line)
         method, *words = shlex.split(text)
     except ValueError as error:
         form = 'a JSON request {"method":…,"params":{…}} or bare words, in UTF-8'
@@ -302,6 +300,12 @@ def _parse(line: bytes) -> _Request:
     if "--yes" in words:
         params["yes"] = True
     return _Request(method, None, params)
+
+
+def _read_json(line: bytes) -> _Request:
+    if is_too_deep(line):
+        raise ValueError("nested too deeply")
+    return msgspec.json.decode(line, type=_Request)
 
 
 def _words(params: dict[str, object]) -> dict[str, str | int | bool]:
