@@ -25,6 +25,9 @@ segment_bytes = 32_768
 [snapshots]
 log_bytes = 65_536
 seconds = 1.0
+
+[archive]
+candle_seconds = 0.1
 """
 
 
