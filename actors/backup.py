@@ -28,6 +28,7 @@ from actors.handoff import LogItem, SealCall
 from actors.mailbox import Call, Mailbox, NotDone, OutcomeUnknown, Sender, fail_all
 from actors.reqlog_writer import LogState
 from actors.restarts import Backoff
+from actors.serving import serve_until
 from actors.world import Blocking, Clock
 from persistence import manifest, store_dump
 from persistence.backup import Courier
@@ -205,11 +206,7 @@ class Backup:
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Copy what there is, then what comes, until `stop`; then leave what is not copied to the next start."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve)
-            task_status.started()
-            await stop.wait()
-            nursery.cancel_scope.cancel()
+        await serve_until(stop, self._serve, task_status)
 
     async def _serve(self) -> None:
         rhythm = _Rhythm(self._config.interval_seconds)

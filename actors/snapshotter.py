@@ -20,6 +20,7 @@ from attrs.validators import and_, ge, le
 from actors.handoff import CheckCall, Checked, LogItem
 from actors.mailbox import Busy, Call, Mailbox, Sender, Stopped, fail_all
 from actors.reqlog_writer import LogState
+from actors.serving import serve_until
 from actors.snapshot_process import SnapshotFailed, SnapshotProcess, SnapshotReport
 from actors.world import Blocking, Clock
 from persistence import snapshot
@@ -124,11 +125,7 @@ class Snapshotter:
         """Take snapshots until `stop`; one that is being taken then is given up."""
         self._began_ns = self._clock.wall_ns()
         self._state.newest = await self._blocking(self._tidy_up)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._work)
-            task_status.started()
-            await stop.wait()
-            nursery.cancel_scope.cancel()
+        await serve_until(stop, self._work, task_status)
 
     def _tidy_up(self) -> Footer | None:
         """Remove what was left half done; the newest snapshot that says what it is."""

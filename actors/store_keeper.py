@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 import trio
 
+from actors.serving import serve_until
 from persistence.statements import Database
 from persistence.txstore import StoreError
 
@@ -38,11 +39,7 @@ class StoreKeeper:
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Look until `stop`; then close the store, which those who use it have left by then."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._look)
-            task_status.started()
-            await stop.wait()
-            nursery.cancel_scope.cancel()
+        await serve_until(stop, self._look, task_status)
         with trio.move_on_after(CLOSE_SECONDS):
             await self._database.aclose()
 

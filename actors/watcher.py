@@ -26,6 +26,7 @@ from actors.chain_state import AssetConfig, WatcherState
 from actors.mailbox import Faulted
 from actors.owners import Owners
 from actors.patience import Patience
+from actors.serving import serve_until
 from actors.world import Clock
 from book.commands import CreditDeposit
 from book.events import Rejected
@@ -103,11 +104,7 @@ class Watcher:
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Watch until `stop`; it serves from the beginning, also while what it needs is away."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve)
-            task_status.started()
-            await stop.wait()
-            nursery.cancel_scope.cancel()
+        await serve_until(stop, self._serve, task_status)
 
     async def _serve(self) -> None:
         await self._patience.keep_trying(self.begin)

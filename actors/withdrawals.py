@@ -28,6 +28,7 @@ from actors.chain_line import ChainLine
 from actors.chain_state import BUMP, RETRY, AssetConfig, WithdrawalsState, stored_withdrawal
 from actors.hot_wallet import HotWallet
 from actors.patience import Patience
+from actors.serving import serve_until
 from actors.world import Clock
 from book.commands import AdoptWithdrawal, ReleaseWithdrawal, SettleWithdrawal
 from book.queries import WithdrawalView
@@ -141,11 +142,7 @@ class Withdrawals:
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Work until `stop`; it serves from the beginning, also while what it needs is away."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve)
-            task_status.started()
-            await stop.wait()
-            nursery.cancel_scope.cancel()
+        await serve_until(stop, self._serve, task_status)
 
     async def _serve(self) -> None:
         await self._patience.keep_trying(self.begin)
