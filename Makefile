@@ -24,7 +24,7 @@ BOOK_TESTS := $(wildcard $(patsubst book/%,tests/test_%,$(wildcard book/*.py)) t
 help:
 	@echo "make run     the demo exchange on 127.0.0.1:7700, data kept in ./demo-data"
 	@echo "make test    everything: format, lint, types, import rules, all tests (minutes)"
-	@echo "make check   the same without the tests that start real processes (under 90 s)"
+	@echo "make check   the same without the tests that start real processes (some minutes)"
 	@echo "make soak    all tests with the large counts (long)"
 	@echo "make bench   the published benchmarks"
 	@echo "make binary  the exchange as one file, build/binary/tallystick, and try it"
